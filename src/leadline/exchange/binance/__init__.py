@@ -1,0 +1,1 @@
+"""Binance spot: wire format, streams, REST and its limits."""

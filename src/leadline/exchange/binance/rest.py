@@ -1,0 +1,174 @@
+"""Binance over REST: market data only, each request paid for from the one weight budget, each failure with its own type.
+
+Status first, body after: what refuses us is often not the exchange but something in front of it, and not JSON
+(BINANCE sections 7 and 8, PITFALLS L1-L5).
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+
+from leadline.clock import Clock
+from leadline.core.errors import ExchangeError, RateLimited, Rejected, Unreachable
+from leadline.core.records import DepthSnapshot, Trade
+from leadline.exchange.binance import wire
+from leadline.exchange.binance.limits import Priority, WeightBudget
+
+DEPTH_WEIGHTS = ((100, 5), (500, 25), (1000, 50), (5000, 250))  # up to this limit: weight; rest-api.md, 2026-07
+DEPTH_LIMIT_MAX = 5000  # more is cut to this
+AGG_TRADES_WEIGHT = 4
+AGG_TRADES_MAX = 1000
+EXCHANGE_INFO_WEIGHT = 20
+TIME_WEIGHT = 1
+PING_WEIGHT = 1
+
+RETRY_AFTER_S = {429: 60.0, 418: 120.0, 403: 300.0}  # where the answer names no time: a window, the shortest ban, ours
+NOT_SERVED_HERE = (
+    "this address is not served from this country or network; set another base address, "
+    "such as the market-data-only https://data-api.binance.vision"
+)
+NO_SUCH_PATH = "no such path at this base address: a matter of configuration, not of the symbol"
+
+_TOO_MANY_REQUESTS = -1003
+_BANNED_UNTIL = re.compile(r"banned until (\d{13})\b")
+
+
+def depth_weight(limit: int) -> int:
+    """Request weight of `GET /depth`."""
+    return next((weight for up_to, weight in DEPTH_WEIGHTS if limit <= up_to), DEPTH_WEIGHTS[-1][1])
+
+
+class BinanceRest:
+    """The REST side of one base address. Use as an async context manager, or call `close`.
+
+    Every method may raise RateLimited, Rejected, Unreachable (each says whether to retry) and Malformed.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        budget: WeightBudget,
+        clock: Clock,
+        *,
+        timeout_s: float = 10.0,
+        new_session: Callable[[], aiohttp.ClientSession] = aiohttp.ClientSession,
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.budget = budget
+        self._clock = clock
+        self._timeout_s = timeout_s
+        self._new_session = new_session
+        self._session: aiohttp.ClientSession | None = None
+        self._standin: str | None = None
+        self._answered = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections; the next request opens new ones."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def depth(self, symbol: str, limit: int, priority: Priority) -> DepthSnapshot:
+        """A snapshot of at most `limit` levels a side."""
+        limit = min(limit, DEPTH_LIMIT_MAX)
+        body = await self._get("/api/v3/depth", {"symbol": symbol, "limit": str(limit)}, depth_weight(limit), priority)
+        return wire.depth_snapshot(body, symbol, limit)
+
+    async def agg_trades(
+        self, symbol: str, from_id: int, limit: int = AGG_TRADES_MAX, priority: Priority = Priority.BACKFILL
+    ) -> list[Trade]:
+        """Aggregate trades from id `from_id` on, oldest first, at most `limit`. The newest ids may not be there yet."""
+        query = {"symbol": symbol, "fromId": str(from_id), "limit": str(min(limit, AGG_TRADES_MAX))}
+        return wire.agg_trades(await self._get("/api/v3/aggTrades", query, AGG_TRADES_WEIGHT, priority), symbol)
+
+    async def exchange_info(self, symbols: tuple[str, ...] | None = None) -> wire.ExchangeInfo:
+        """Rules of these symbols, or of all; limits of the address. One unknown symbol refuses all: Rejected, code -1121."""
+        query = {} if symbols is None else {"symbols": msgspec.json.encode(symbols).decode()}
+        return wire.exchange_info(await self._get("/api/v3/exchangeInfo", query, EXCHANGE_INFO_WEIGHT, Priority.START))
+
+    async def server_time_ms(self) -> int:
+        """The exchange's clock."""
+        return wire.server_time_ns(await self._get("/api/v3/time", {}, TIME_WEIGHT, Priority.START)) // 1_000_000
+
+    async def origin(self) -> str:
+        """Where this data is born: the stand-in's own word, `binance.com` for each of its mirrors, else the host."""
+        if not self._answered:
+            await self._get("/api/v3/ping", {}, PING_WEIGHT, Priority.START)
+        return wire.origin(self.base_url, self._standin)
+
+    async def _get(self, path: str, query: dict[str, str], weight: int, priority: Priority) -> bytes:
+        what = f"{urlsplit(self.base_url).netloc}{path}"  # never the query: messages end in logs
+        minute = await self.budget.acquire(weight, priority)
+        if self._session is None:
+            self._session = self._new_session()
+        timeout = aiohttp.ClientTimeout(total=self._timeout_s)
+        try:
+            async with self._session.get(self.base_url + path, params=query, timeout=timeout, allow_redirects=False) as response:
+                body = await response.read()
+        except TimeoutError as error:
+            raise Unreachable(what, f"no answer within {self._timeout_s:g} s") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise Unreachable(what, cause_of(error)) from error
+        self.budget.observe(response.headers.get(wire.USED_WEIGHT_HEADER), minute)
+        if response.status == HTTPStatus.OK:
+            if body.lstrip()[:1] not in (b"{", b"["):
+                raise Unreachable(what, wire.error_body(response.status, body)[1])
+            self._answered, self._standin = True, response.headers.get(wire.STANDIN_HEADER)
+            return body
+        raise self._refusal(what, response.status, response.headers, body)
+
+    def _refusal(self, what: str, status: int, headers: Mapping[str, str], body: bytes) -> ExchangeError:
+        code, message = wire.error_body(status, body)
+        if status in RETRY_AFTER_S or code == _TOO_MANY_REQUESTS:
+            now_ns = self._clock.wall_ns()
+            wait_s = retry_after_s(status, headers.get("Retry-After"), message, now_ns)
+            banned = status == HTTPStatus.IM_A_TEAPOT
+            self.budget.stop_until(now_ns + round(wait_s * 1e9), banned)
+            return RateLimited(wait_s, banned)
+        if status == HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS:
+            return Rejected(status, code, NOT_SERVED_HERE)
+        if code is None and status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+            return Rejected(status, code, f"{what}: {NO_SUCH_PATH}")
+        if 300 <= status < 400:
+            return Rejected(status, code, f"{what} sends us elsewhere: set the base address it means")
+        if code is None and status < 500:
+            return Unreachable(what, f"HTTP {status}, {message}")
+        return Rejected(status, code, message)
+
+
+def retry_after_s(status: int, header: str | None, message: str, now_ns: int) -> float:
+    """How long nothing may be asked: the longer of the header (seconds) and the time named in the text, else our own."""
+    named = []
+    if header is not None and header.isascii() and header.isdecimal():
+        named.append(float(header))
+    if match := _BANNED_UNTIL.search(message):
+        named.append((int(match[1]) * 1_000_000 - now_ns) / 1e9)
+    longest = max(named, default=0.0)
+    return longest if longest > 0 else RETRY_AFTER_S.get(status, RETRY_AFTER_S[429])
+
+
+def cause_of(error: Exception) -> str:
+    """Why a connection failed, without its address and query."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        error = error.os_error
+    if isinstance(error, aiohttp.WSServerHandshakeError):
+        return f"the handshake was answered with HTTP {error.status}"
+    if isinstance(error, aiohttp.InvalidURL):
+        return "the address is not a valid URL"
+    if isinstance(error, OSError) and error.errno:
+        # Ours instead of asyncio's "Connect call failed"; name resolution has negative numbers and its own words.
+        return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)
+    return type(error).__name__
