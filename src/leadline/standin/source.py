@@ -1,0 +1,257 @@
+"""What the stand-in's server asks of a source, and the records that every source gives out. Pure: no sockets, no clock.
+
+A source is a market with a position in time. `advance` moves it and returns the frames that fall due; every other question is
+answered for the position reached. The server does not know whether a recording or a seed is behind it.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+MAX_ROWS = 1000  # of aggTrades and trades; Binance rest-api.md
+_E8 = 10**8
+
+
+class Frame(Struct, frozen=True, gc=False):
+    """One stream message: `payload` is the bare JSON, as it is sent under /ws."""
+
+    at_ns: int
+    stream: str
+    symbol: str
+    payload: bytes
+
+
+class DepthAnswer(Struct, frozen=True, gc=False):
+    """The body of `GET depth`. `levels`: how many levels a side were to be had; a side with fewer is complete."""
+
+    body: bytes
+    levels: int
+
+
+class TrueBook(Struct, frozen=True):
+    """The whole book at `update_id`, price text to quantity text.
+
+    known_bid, known_ask: the outermost prices between which no level is missing; None where the side is complete.
+    """
+
+    update_id: int
+    bids: dict[str, str]
+    asks: dict[str, str]
+    known_bid: str | None = None
+    known_ask: str | None = None
+
+
+class AggTrade(Struct, frozen=True, gc=False):
+    """A row of `GET aggTrades`, in the exchange's names and order."""
+
+    a: int
+    p: str
+    q: str
+    f: int
+    l: int  # noqa: E741  the exchange's name
+    T: int
+    m: bool
+    M: bool = True
+
+
+class Trade(Struct, frozen=True, gc=False):
+    """A row of `GET trades`, in the exchange's names and order."""
+
+    id: int
+    price: str
+    qty: str
+    quoteQty: str
+    time: int
+    isBuyerMaker: bool
+    isBestMatch: bool = True
+
+
+class Source(Protocol):
+    """A market at a position in time."""
+
+    @property
+    def origin(self) -> str:
+        """`replay:<name>` or `synthetic:<seed>`."""
+        ...
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Every symbol that is served, upper case."""
+        ...
+
+    @property
+    def waits_for_client(self) -> bool:
+        """True when nothing may be played before somebody listens."""
+        ...
+
+    @property
+    def start_ns(self) -> int:
+        """Time of the first moment."""
+        ...
+
+    def next_ns(self) -> int | None:
+        """When the next thing happens; None at the end."""
+        ...
+
+    def advance(self, until_ns: int) -> list[Frame]:
+        """Move to `until_ns`, or to the next gate if that comes first; the frames passed, in order."""
+        ...
+
+    def gate(self) -> str | None:
+        """The symbol whose recorded snapshot stands at this very place; None elsewhere. `pass_gate` goes on."""
+        ...
+
+    def pass_gate(self) -> None:
+        """Leave the gate."""
+        ...
+
+    def restart(self) -> None:
+        """Back to the start; ids go back too."""
+        ...
+
+    def depth(self, symbol: str, limit: int, *, events_back: int = 0) -> DepthAnswer | None:
+        """The book now, or as it was `events_back` depth frames ago; None when it is not known (yet)."""
+        ...
+
+    def snapshot_ahead(self, symbol: str) -> bool:
+        """True when a recorded snapshot of the symbol is still to come: whoever asks for depth may wait for it."""
+        ...
+
+    def book(self, symbol: str, update_id: int) -> TrueBook | None:
+        """The truth at that id; None when it is not kept or no frame ends there."""
+        ...
+
+    def agg_trades(
+        self, symbol: str, *, from_id: int | None, start_ms: int | None, end_ms: int | None, limit: int
+    ) -> Sequence[AggTrade]:
+        """Aggregate trades sent so far; the rules of BINANCE section 7, oldest first."""
+        ...
+
+    def trades(self, symbol: str, limit: int) -> Sequence[Trade]:
+        """The latest trades sent so far, oldest first."""
+        ...
+
+    def exchange_info(self) -> list[dict[str, object]]:
+        """The entries of `symbols` in exchangeInfo."""
+        ...
+
+    def server_time_ms(self) -> int:
+        """The exchange's clock at this position."""
+        ...
+
+
+def select(
+    rows: Sequence[AggTrade], *, from_id: int | None, start_ms: int | None, end_ms: int | None, limit: int
+) -> Sequence[AggTrade]:
+    """The rows asked for. Ids and times inclusive; without fromId and startTime the latest. Source: Binance rest-api.md."""
+    low, high = 0, len(rows)
+    if start_ms is not None:
+        low = bisect_left(rows, start_ms, key=_time)
+    if end_ms is not None:
+        high = bisect_right(rows, end_ms, key=_time)
+    if from_id is not None:
+        low = max(low, bisect_left(rows, from_id, key=_agg_id))
+    if from_id is None and start_ms is None:
+        low = max(low, high - limit)
+    return rows[low : min(high, low + limit)]
+
+
+def agg_trade_frame(symbol: str, event_ms: int, row: AggTrade) -> bytes:
+    """The `@aggTrade` payload of a row."""
+    return b'{"e":"aggTrade","E":%d,"s":%b,%b' % (event_ms, msgspec.json.encode(symbol), msgspec.json.encode(row)[1:])
+
+
+def depth_body(update_id: int, bids: Sequence[tuple[str, str]], asks: Sequence[tuple[str, str]]) -> bytes:
+    """The body of `GET depth`; sides best first."""
+    return msgspec.json.encode({"lastUpdateId": update_id, "bids": bids, "asks": asks})
+
+
+def fixed(text: str) -> int:
+    """Decimal text as an integer of 1e-8; further decimals are cut. The stand-in's own, shared with nobody."""
+    whole, _, fraction = text.partition(".")
+    return int(whole) * _E8 + int(fraction.ljust(8, "0")[:8])
+
+
+def text(value_e8: int) -> str:
+    """An integer of 1e-8 with all its 8 decimals."""
+    return f"{value_e8 // _E8}.{value_e8 % _E8:08d}"
+
+
+def quote_text(price: str, quantity: str) -> str:
+    """price times quantity with 8 decimals, cut."""
+    return text(fixed(price) * fixed(quantity) // _E8)
+
+
+_QUOTES = ("FDUSD", "USDT", "USDC", "BUSD", "TUSD", "BTC", "ETH", "BNB", "EUR", "TRY", "BRL", "USD")
+
+
+def symbol_info(symbol: str, tick_e8: int, step_e8: int) -> dict[str, object]:
+    """One entry of exchangeInfo with every key that clients index blindly, PRICE_FILTER first (STANDIN section 7)."""
+    quote = next((q for q in _QUOTES if symbol.endswith(q) and symbol != q), symbol[-3:])
+    return {
+        "symbol": symbol,
+        "status": "TRADING",
+        "baseAsset": symbol.removesuffix(quote),
+        "baseAssetPrecision": 8,
+        "quoteAsset": quote,
+        "quotePrecision": 8,
+        "quoteAssetPrecision": 8,
+        "baseCommissionPrecision": 8,
+        "quoteCommissionPrecision": 8,
+        "orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"],
+        "icebergAllowed": True,
+        "ocoAllowed": True,
+        "otoAllowed": True,
+        "opoAllowed": True,
+        "quoteOrderQtyMarketAllowed": True,
+        "allowTrailingStop": True,
+        "cancelReplaceAllowed": True,
+        "amendAllowed": True,
+        "pegInstructionsAllowed": True,
+        "isSpotTradingAllowed": True,
+        "isMarginTradingAllowed": True,
+        "filters": [
+            {
+                "filterType": "PRICE_FILTER",
+                "minPrice": text(tick_e8),
+                "maxPrice": text(tick_e8 * 100_000_000),
+                "tickSize": text(tick_e8),
+            },
+            {"filterType": "LOT_SIZE", "minQty": text(step_e8), "maxQty": "9000.00000000", "stepSize": text(step_e8)},
+            {"filterType": "ICEBERG_PARTS", "limit": 100},
+            {"filterType": "MARKET_LOT_SIZE", "minQty": "0.00000000", "maxQty": "100.00000000", "stepSize": "0.00000000"},
+            {
+                "filterType": "PERCENT_PRICE_BY_SIDE",
+                "bidMultiplierUp": "5",
+                "bidMultiplierDown": "0.2",
+                "askMultiplierUp": "5",
+                "askMultiplierDown": "0.2",
+                "avgPriceMins": 5,
+            },
+            {
+                "filterType": "NOTIONAL",
+                "minNotional": "5.00000000",
+                "applyMinToMarket": True,
+                "maxNotional": "9000000.00000000",
+                "applyMaxToMarket": False,
+                "avgPriceMins": 5,
+            },
+            {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": 200},
+            {"filterType": "MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders": 5},
+        ],
+        "permissions": [],
+        "permissionSets": [["SPOT", "MARGIN"]],
+        "defaultSelfTradePreventionMode": "NONE",
+        "allowedSelfTradePreventionModes": ["NONE"],
+    }
+
+
+def _time(row: AggTrade) -> int:
+    return row.T
+
+
+def _agg_id(row: AggTrade) -> int:
+    return row.a
