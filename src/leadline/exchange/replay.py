@@ -53,7 +53,7 @@ class Recording:
         decoder = wire.FrameDecoder()
         trades = _Aggregator()
         newest: dict[int, dict[str, int]] = {}  # by file: the last id seen of each symbol
-        for file, line in heapq.merge(*(self._lines(n, path) for n, path in enumerate(self.paths)), key=_by_time):
+        for _, file, line in heapq.merge(*(self._lines(n, path) for n, path in enumerate(self.paths)), key=_by_time):
             seen = newest.setdefault(file, {})
             try:
                 match line:
@@ -103,8 +103,8 @@ class Recording:
             raise CaptureError(str(path), 1, "not a capture: no message in it")
         return symbols
 
-    def _lines(self, file: int, path: Path) -> Iterator[tuple[int, capture.CaptureLine]]:
-        """The lines of one file, stamps never falling; a file that ends in the middle ends here, and is noted."""
+    def _lines(self, file: int, path: Path) -> Iterator[tuple[int, int, capture.CaptureLine]]:
+        """(moment, file, line) of one file, moments never falling; a file that ends in the middle ends here, and is noted."""
         number, newest_ns = 0, 0
         try:
             with _opened(path) as lines:
@@ -113,7 +113,7 @@ class Recording:
                     parsed = self._parsed(path, number, line)
                     if parsed is not None:
                         newest_ns = max(newest_ns, parsed.ts_recv_ns)
-                        yield file, parsed
+                        yield newest_ns, file, parsed
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             self.errors.append(CaptureError(str(path), number + 1, f"the file ends in the middle: {error}"))
 
@@ -246,5 +246,5 @@ def _base_name(path: Path) -> str:
     return name
 
 
-def _by_time(item: tuple[int, capture.CaptureLine]) -> int:
-    return item[1].ts_recv_ns
+def _by_time(item: tuple[int, int, capture.CaptureLine]) -> int:
+    return item[0]

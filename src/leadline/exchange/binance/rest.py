@@ -84,24 +84,28 @@ class BinanceRest:
     async def depth(self, symbol: str, limit: int, priority: Priority) -> DepthSnapshot:
         """A snapshot of at most `limit` levels a side."""
         limit = min(limit, DEPTH_LIMIT_MAX)
-        body = await self._get("/api/v3/depth", {"symbol": symbol, "limit": str(limit)}, depth_weight(limit), priority)
-        return wire.depth_snapshot(body, symbol, limit)
+        body, headers = await self._get("/api/v3/depth", {"symbol": symbol, "limit": str(limit)}, depth_weight(limit), priority)
+        known = headers.get(wire.STANDIN_LEVELS_HEADER, "")
+        return wire.depth_snapshot(body, symbol, min(limit, int(known)) if known.isdecimal() else limit)
 
     async def agg_trades(
         self, symbol: str, from_id: int, limit: int = AGG_TRADES_MAX, priority: Priority = Priority.BACKFILL
     ) -> list[Trade]:
         """Aggregate trades from id `from_id` on, oldest first, at most `limit`. The newest ids may not be there yet."""
         query = {"symbol": symbol, "fromId": str(from_id), "limit": str(min(limit, AGG_TRADES_MAX))}
-        return wire.agg_trades(await self._get("/api/v3/aggTrades", query, AGG_TRADES_WEIGHT, priority), symbol)
+        body, _ = await self._get("/api/v3/aggTrades", query, AGG_TRADES_WEIGHT, priority)
+        return wire.agg_trades(body, symbol)
 
     async def exchange_info(self, symbols: tuple[str, ...] | None = None) -> wire.ExchangeInfo:
         """Rules of these symbols, or of all; limits of the address. One unknown symbol refuses all: Rejected, code -1121."""
         query = {} if symbols is None else {"symbols": msgspec.json.encode(symbols).decode()}
-        return wire.exchange_info(await self._get("/api/v3/exchangeInfo", query, EXCHANGE_INFO_WEIGHT, Priority.START))
+        body, _ = await self._get("/api/v3/exchangeInfo", query, EXCHANGE_INFO_WEIGHT, Priority.START)
+        return wire.exchange_info(body)
 
     async def server_time_ms(self) -> int:
         """The exchange's clock."""
-        return wire.server_time_ns(await self._get("/api/v3/time", {}, TIME_WEIGHT, Priority.START)) // 1_000_000
+        body, _ = await self._get("/api/v3/time", {}, TIME_WEIGHT, Priority.START)
+        return wire.server_time_ns(body) // 1_000_000
 
     async def origin(self) -> str:
         """Where this data is born: the stand-in's own word, `binance.com` for each of its mirrors, else the host."""
@@ -109,7 +113,7 @@ class BinanceRest:
             await self._get("/api/v3/ping", {}, PING_WEIGHT, Priority.START)
         return wire.origin(self.base_url, self._standin)
 
-    async def _get(self, path: str, query: dict[str, str], weight: int, priority: Priority) -> bytes:
+    async def _get(self, path: str, query: dict[str, str], weight: int, priority: Priority) -> tuple[bytes, Mapping[str, str]]:
         what = f"{urlsplit(self.base_url).netloc}{path}"  # never the query: messages end in logs
         minute = await self.budget.acquire(weight, priority)
         if self._session is None:
@@ -127,7 +131,7 @@ class BinanceRest:
             if body.lstrip()[:1] not in (b"{", b"["):
                 raise Unreachable(what, wire.error_body(response.status, body)[1])
             self._answered, self._standin = True, response.headers.get(wire.STANDIN_HEADER)
-            return body
+            return body, response.headers
         raise self._refusal(what, response.status, response.headers, body)
 
     def _refusal(self, what: str, status: int, headers: Mapping[str, str], body: bytes) -> ExchangeError:

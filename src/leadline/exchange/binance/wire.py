@@ -215,6 +215,7 @@ def error_body(status: int, body: bytes) -> tuple[int | None, str]:
 
 USED_WEIGHT_HEADER: Final = "X-MBX-USED-WEIGHT-1M"
 STANDIN_HEADER: Final = "X-Standin"
+STANDIN_LEVELS_HEADER: Final = "X-Standin-Levels"  # levels a side that a recording can know; the exchange has no such header
 STREAM_SUFFIXES: Final = ("depth@100ms", "aggTrade", "bookTicker")
 
 

@@ -1,0 +1,411 @@
+"""The command line. Bodies import what they need, so that `--help` is quick; results go to stdout, all else to stderr.
+
+Exit codes: 0 done, 1 our bug, 2 a wrong request, 3 unknown symbol, 4 not ready or rate limited, 5 exchange, 6 store.
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from leadline.core.errors import InvalidRequest, LeadlineError
+
+if TYPE_CHECKING:
+    from leadline.config import Loaded
+    from leadline.service.feed import Feed
+
+app = typer.Typer(
+    name="leadline",
+    help=(
+        "Live order books of Binance symbols, recorded every second with every trade.\n\n"
+        "Exit codes: 0 done, 1 our bug, 2 a wrong request, 3 unknown symbol, 4 not ready or rate limited, 5 exchange, 6 store."
+    ),
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+store_app = typer.Typer(help="Look after a store.", no_args_is_help=True)
+app.add_typer(store_app, name="store")
+
+Data = Annotated[Path | None, typer.Option("--data", help="Data folder (setting store.path).")]
+Config = Annotated[Path | None, typer.Option("--config", help="A leadline.toml.")]
+Symbols = Annotated[str | None, typer.Option("--symbols", help="Comma-separated (setting symbols).")]
+RestUrl = Annotated[str | None, typer.Option("--rest-url", help="Base of REST (setting exchange.rest_url).")]
+WsUrl = Annotated[str | None, typer.Option("--ws-url", help="Base of the streams (setting exchange.ws_url).")]
+LogLevel = Annotated[str | None, typer.Option("--log-level", help="DEBUG, INFO, WARN or ERROR (setting log.level).")]
+From = Annotated[str | None, typer.Option("--from", help="First moment: unix seconds or ISO 8601 (UTC if no zone is given).")]
+To = Annotated[str | None, typer.Option("--to", help="First moment that is not wanted.")]
+Form = Annotated[str | None, typer.Option("--format", help="table or json; default: table on a terminal.")]
+
+
+def main() -> None:
+    """Entry point: errors that somebody must act on become one line and an exit code."""
+    try:
+        app()
+    except LeadlineError as error:
+        typer.echo(f"leadline: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader of our output has seen enough
+        sys.stderr.close()
+        sys.exit(0)
+
+
+# Recording -------------------------------------------------------------------
+
+
+@app.command()
+def serve(
+    symbols: Symbols = None,
+    data: Data = None,
+    rest_url: RestUrl = None,
+    ws_url: WsUrl = None,
+    config: Config = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Record live books and trades until stopped (Ctrl-C or SIGTERM)."""
+    import asyncio
+
+    from leadline import app as house
+
+    loaded = _settings(config, symbols, data, rest_url, ws_url, log_level)
+    _log(loaded)
+    asyncio.run(_until_signalled(lambda stop: house.serve(loaded.settings, stop)))
+
+
+@app.command()
+def demo(
+    data: Annotated[Path, typer.Option(help="Data folder.")] = Path("data/demo"),
+    for_s: Annotated[float | None, typer.Option("--for", min=0, help="Stop after this many seconds.")] = None,
+    symbols: Annotated[str, typer.Option(help="Comma-separated.")] = "BTCUSDT,ETHUSDT",
+    seed: Annotated[int, typer.Option(help="Seed of the market; one folder holds data of one seed.")] = 7,
+    log_level: LogLevel = "WARN",
+) -> None:
+    """Record a synthetic market, without internet or account: stand-in and service in one go."""
+    import asyncio
+
+    from leadline import demo as show
+
+    _log(_settings(None, symbols, data, None, None, log_level))
+    asyncio.run(_until_signalled(lambda stop: show.run(stop, data=data, symbols=symbols, seed=seed, for_s=for_s)))
+
+
+@app.command()
+def replay(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recordings: one continued, or the parts of one.")],
+    data: Annotated[Path, typer.Option("--data", help="Data folder.")],
+    summary: Annotated[Path | None, typer.Option(help="Write what was replayed to this JSON file.")] = None,
+    log_level: LogLevel = "ERROR",
+) -> None:
+    """Run recordings through the whole path as fast as it goes, by the recording's own clock."""
+    import msgspec
+
+    from leadline import app as house
+
+    loaded = _settings(None, None, data, None, None, log_level)
+    _log(loaded)
+    recording = house.open_recording(files)
+    with _progress("replay", recording.bytes_total) as advance:
+        run = house.replay(recording, loaded.settings, data, progress=advance)
+    if summary is not None:
+        body = {"symbols": {symbol: _summary(feed) for symbol, feed in sorted(run.feeds.items())}}
+        summary.write_bytes(msgspec.json.format(msgspec.json.encode(body)) + b"\n")
+    for symbol, feed in sorted(run.feeds.items()):
+        typer.echo(f"{symbol}: {feed.snapshots_taken} snapshots, {feed.fills} trades, {feed.gaps} gaps", err=True)
+    if recording.malformed:
+        typer.echo(f"leadline: {recording.malformed} malformed messages were passed over", err=True)
+    if recording.errors:
+        typer.echo("leadline: what came before the damage is stored", err=True)
+        raise recording.errors[0]
+
+
+@app.command()
+def standin(
+    replay_files: Annotated[
+        list[Path] | None,
+        typer.Option("--replay", metavar="FILE", help="Serve these recordings (repeatable)."),
+    ] = None,
+    more: Annotated[list[Path] | None, typer.Argument(metavar="[FILE...]", help="More files of the recording.")] = None,
+    symbols: Annotated[str, typer.Option(help="Symbols of the random market, without --replay.")] = "BTCUSDT,ETHUSDT",
+    seed: Annotated[int, typer.Option(help="Seed of the random market.")] = 7,
+    speed: Annotated[float, typer.Option(min=0, help="1: real time; n: n times faster; 0: as fast as it is read.")] = 1.0,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free one, printed.")] = 0,
+    hold: Annotated[bool, typer.Option(help="Stop at each recorded snapshot until POST /_standin/resume.")] = False,
+    loop: Annotated[bool, typer.Option(help="Begin again at the end of the recording, on new connections.")] = False,
+    log_level: LogLevel = "WARN",
+) -> None:
+    """Serve a recording, or a small random market, in the exchange's protocol on loopback."""
+    from leadline.clock import SystemClock
+    from leadline.standin import market, server
+    from leadline.standin import replay as recorded
+
+    _log(_settings(None, None, None, None, None, log_level))
+    files = [*(replay_files or []), *(more or [])]
+    if files:
+        source: Any = recorded.Recording(files)
+    else:
+        names = [name.strip().upper() for name in symbols.split(",")]
+        source = market.RandomMarket(seed, names, start_ms=SystemClock().wall_ns() // 1_000_000)
+    server.run(source, speed=speed, host=host, port=port, hold=hold, at_end="loop" if loop else "stay")
+
+
+# Reading ---------------------------------------------------------------------
+
+
+@app.command()
+def export(
+    what: Annotated[str, typer.Option(help="snapshots, seconds, trades or incidents.")],
+    symbol: Annotated[str, typer.Option(help="Symbol; * for incidents of the whole service.")],
+    data: Data = None,
+    start: Annotated[str | None, typer.Option("--from", help="First moment; unix seconds or ISO 8601.")] = None,
+    end: To = None,
+    form: Annotated[str, typer.Option("--format", help="csv or jsonl.")] = "csv",
+) -> None:
+    """Write stored records to stdout."""
+    from leadline import app as house
+    from leadline import export as exporting
+
+    exporting.check(what, form)
+    with house.open_reader(_path(data)) as history:
+        name = _known(history, symbol)
+        with _progress("export", None) as advance:
+            exporting.write(
+                history,
+                what,
+                name,
+                start_s=_moment("--from", start),
+                end_s=_moment("--to", end),
+                form=form,
+                out=sys.stdout,
+                advance=advance,
+            )
+
+
+@app.command()
+def book(
+    symbol: Annotated[str, typer.Argument(help="Symbol.")],
+    data: Data = None,
+    levels: Annotated[int, typer.Option(min=1, max=20, help="Levels a side.")] = 10,
+    form: Form = None,
+) -> None:
+    """The latest stored snapshot of a symbol and its age."""
+    from leadline import app as house
+    from leadline import show
+
+    with house.open_reader(_path(data)) as history:
+        show.book(history, _known(history, symbol), levels, _form(form))
+
+
+@app.command()
+def coverage(
+    data: Data = None,
+    symbol: Annotated[str | None, typer.Option(help="Only this symbol.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="Unix seconds or ISO 8601; default: the first stored second.")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Default: the last stored second, included.")] = None,
+    form: Form = None,
+) -> None:
+    """Seconds present and missing per symbol, and why they are missing."""
+    from leadline import app as house
+    from leadline import show
+
+    with house.open_reader(_path(data)) as history:
+        names = [_known(history, symbol)] if symbol else history.symbols()
+        show.coverage(history, names, _moment("--from", start), _moment("--to", end), _form(form))
+
+
+@app.command()
+def doctor(data: Data = None, rest_url: RestUrl = None, config: Config = None) -> None:
+    """Check clock, disk, store, exchange and limits; say what to do about each finding."""
+    from leadline import doctor as checks
+
+    loaded = _settings(config, None, data, rest_url, None, None)
+    findings = checks.run(loaded.settings)
+    for finding in findings:
+        typer.echo(f"{finding.level:<5} {finding.check}: {finding.what}")
+        if finding.remedy:
+            typer.echo(f"      -> {finding.remedy}")
+    if any(finding.level == "FAIL" for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command("config")
+def show_config(
+    symbols: Symbols = None,
+    data: Data = None,
+    rest_url: RestUrl = None,
+    ws_url: WsUrl = None,
+    config: Config = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Print each setting, its value and where it came from."""
+    from leadline.config import flat
+
+    loaded = _settings(config, symbols, data, rest_url, ws_url, log_level)
+    for key, value in flat(loaded.settings).items():
+        text = ",".join(value) if isinstance(value, tuple) else str(value).lower() if isinstance(value, bool) else value
+        typer.echo(f"{key} = {text}  ({loaded.origins[key]})")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from leadline import __version__
+
+    typer.echo(__version__)
+
+
+@store_app.command()
+def stats(data: Data = None) -> None:
+    """Size, symbols and span of a store."""
+    from leadline import app as house
+    from leadline import show
+
+    with house.open_reader(_path(data)) as history:
+        show.stats(history)
+
+
+@store_app.command()
+def repair(data: Data = None) -> None:
+    """Mend a damaged store: copy it first, then let the engine rebuild what it can."""
+    from leadline.store.rocks import RocksEngine
+
+    copy = RocksEngine.repair(_path(data))
+    typer.echo(f"repaired; the folder as it was is kept at {copy}")
+
+
+# Helpers ---------------------------------------------------------------------
+
+
+def _settings(
+    config: Path | None, symbols: str | None, data: Path | None, rest_url: str | None, ws_url: str | None, log_level: str | None
+) -> "Loaded":
+    from leadline.config import load
+
+    flags = {
+        "symbols": symbols,
+        "store.path": None if data is None else str(data),
+        "exchange.rest_url": rest_url,
+        "exchange.ws_url": ws_url,
+        "log.level": log_level,
+    }
+    return load(flags, config=config)
+
+
+def _log(loaded: "Loaded") -> None:
+    from leadline import logs
+
+    logs.setup(loaded.settings.log.level, loaded.settings.log.format)
+
+
+def _path(data: Path | None) -> Path:
+    return Path(_settings(None, None, data, None, None, None).settings.store.path)
+
+
+def _form(form: str | None) -> str:
+    if form not in {None, "table", "json"}:
+        raise InvalidRequest("--format", f"{form!r}", "table, json")
+    return form or ("table" if sys.stdout.isatty() else "json")
+
+
+def _known(history: Any, symbol: str) -> str:
+    """The symbol as stored. Raises UnknownSymbol with near matches."""
+    import difflib
+
+    from leadline.core.errors import UnknownSymbol
+
+    name = symbol.strip().upper()
+    symbols = history.symbols()
+    if name not in symbols and name != "*":
+        raise UnknownSymbol(name, difflib.get_close_matches(name, symbols, n=5, cutoff=0.4) or symbols[:5], "in this store")
+    return name
+
+
+def _moment(field: str, text: str | None) -> float | None:
+    """Unix seconds of a moment given as such or as ISO 8601; UTC if no zone is given."""
+    import datetime
+
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidRequest(field, f"not a time: {text!r}", "unix seconds or ISO 8601") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()
+
+
+def _summary(feed: "Feed") -> dict[str, Any]:
+    from leadline.core.units import decimal_text
+
+    sync, book = feed.sync, feed.sync.book
+
+    def level(found: tuple[int, int] | None) -> list[str] | None:
+        return None if found is None else [decimal_text(found[0]), decimal_text(found[1])]
+
+    return {
+        "snapshot_update_id": sync.snapshot_update_id,
+        "events_dropped": sync.events_dropped,
+        "events_applied": sync.events_applied,
+        "first_applied": list(sync.first_applied) if sync.first_applied else None,
+        "gaps": feed.gaps,
+        "final_update_id": book.update_id if book else None,
+        "final_levels": [len(book.bids.keys), len(book.asks.keys)] if book else None,
+        "final_bid": level(book.best_bid) if book else None,
+        "final_ask": level(book.best_ask) if book else None,
+        "seconds": feed.snapshots_taken,
+        "trades": feed.fills,
+    }
+
+
+async def _until_signalled(work: Any) -> None:
+    """Run `work(stop)`; the first SIGINT or SIGTERM sets stop, the second ends the process at once."""
+    import asyncio
+    import os
+    import signal
+
+    stop = asyncio.Event()
+
+    def signalled() -> None:
+        if stop.is_set():
+            os._exit(130)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, signalled)
+    try:
+        await work(stop)
+    except ExceptionGroup as group:
+        found = group
+        while isinstance(found, ExceptionGroup) and len(found.exceptions) == 1:
+            found = found.exceptions[0]
+        raise found from group
+
+
+class _progress:
+    """A bar on stderr, on a terminal only. total None: a counter."""
+
+    def __init__(self, title: str, total: int | None) -> None:
+        self._title, self._total = title, total
+
+    def __enter__(self) -> Any:
+        if not sys.stderr.isatty():
+            return lambda done: None
+        from rich.console import Console
+        from rich.progress import Progress
+
+        self._bar = Progress(console=Console(stderr=True), transient=True)
+        self._bar.start()
+        task = self._bar.add_task(self._title, total=self._total)
+        return lambda done: self._bar.update(task, completed=done)
+
+    def __exit__(self, *_: object) -> None:
+        if hasattr(self, "_bar"):
+            self._bar.stop()

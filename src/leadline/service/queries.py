@@ -1,0 +1,128 @@
+"""Questions over stored records, one function each. An answer says what it rests on: what is there, what is missing, and why."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+from msgspec import Struct
+
+from leadline.core.records import Incident, SecondRecord
+
+SLICE_S = 3600
+SERVICE = "*"
+TRADES_ONLY = {"trades_missing", "chain_restart"}  # incidents that take no book away
+
+
+class Reader(Protocol):
+    """The store's reading side, as far as coverage needs it."""
+
+    def second_columns(self, symbol: str, lo: int, hi: int, names: Sequence[str]) -> Any:
+        """Object with `seconds` (n,) int64, `columns` by name, `unreadable` holes (lo_s, hi_s, cause)."""
+        ...
+
+    def seconds(self, symbol: str, lo: int, hi: int) -> Any:
+        """Object with `rows` of SecondRecord."""
+        ...
+
+    def incidents(self, symbol: str) -> Any:
+        """Object with `rows` of Incident."""
+        ...
+
+
+class Gap(Struct, frozen=True):
+    """Seconds [from_s, to_s) without a LIVE book in the store, and why. cause "unknown" means that nobody noted it."""
+
+    from_s: int
+    to_s: int
+    cause: str
+
+    @property
+    def seconds(self) -> int:
+        """Length."""
+        return self.to_s - self.from_s
+
+
+class Coverage(Struct, frozen=True):
+    """Of the seconds [from_s, to_s): how many have a record with a LIVE book, and the gaps between them."""
+
+    symbol: str
+    from_s: int
+    to_s: int
+    live_s: int
+    gaps: tuple[Gap, ...]
+
+    @property
+    def expected_s(self) -> int:
+        """Seconds asked for."""
+        return self.to_s - self.from_s
+
+    @property
+    def ratio(self) -> float | None:
+        """Share in [0, 1]; None for an empty window."""
+        return self.live_s / self.expected_s if self.expected_s else None
+
+
+def coverage(reader: Reader, symbol: str, lo: int, hi: int) -> Coverage:
+    """Coverage of [lo, hi), half-open on record seconds. Reads one narrow column in slices; causes where seconds are missing."""
+    live = 0
+    gaps: list[Gap] = []
+    incidents: list[Incident] | None = None
+    for start in range(lo, hi, SLICE_S):
+        end = min(start + SLICE_S, hi)
+        found = reader.second_columns(symbol, start, end, ["update_id"])
+        there = np.zeros(end - start, dtype=bool)
+        there[(found.seconds - start)[~np.isnan(found.columns["update_id"].astype(np.float64))]] = True
+        live += int(there.sum())
+        if there.all():
+            continue
+        if incidents is None:
+            noted = [*reader.incidents(symbol).rows, *reader.incidents(SERVICE).rows]
+            incidents = [incident for incident in noted if incident.kind not in TRADES_ONLY]
+        holes = [(hole.lo_s, hole.hi_s, hole.cause) for hole in found.unreadable]
+        for first, last in _runs(~there):
+            records = reader.seconds(symbol, start + first, start + last).rows
+            _explain(gaps, start + first, start + last, records=records, incidents=incidents, holes=holes)
+    return Coverage(symbol, lo, hi, live, tuple(gaps))
+
+
+def _explain(
+    gaps: list[Gap],
+    lo: int,
+    hi: int,
+    *,
+    records: Sequence[SecondRecord],
+    incidents: Sequence[Incident],
+    holes: Sequence[tuple[int, int, str]],
+) -> None:
+    """Append the missing seconds [lo, hi), cut where the cause changes; between two edges it cannot change."""
+    reasons = {record.t: record.reason for record in records}
+    edges = {lo, hi, *reasons, *(t + 1 for t in reasons), *(edge for first, end, _ in holes for edge in (first, end))}
+    for incident in incidents:
+        edges.add(-(-incident.start_ms // 1000))
+        if incident.end_ms is not None:
+            edges.add(incident.end_ms // 1000 + 1)
+    inside = sorted(edge for edge in edges if lo <= edge <= hi)
+    for first, end in pairwise(inside):
+        cause = next((cause for from_s, to_s, cause in holes if from_s <= first < to_s), None)
+        cause = cause or reasons.get(first) or _incident_cause(first, incidents) or "unknown"
+        if gaps and gaps[-1].to_s == first and gaps[-1].cause == cause:
+            gaps[-1] = Gap(gaps[-1].from_s, end, cause)
+        else:
+            gaps.append(Gap(first, end, cause))
+
+
+def _incident_cause(second: int, incidents: Sequence[Incident]) -> str | None:
+    """The incident that covers the tick at this second; the latest to begin if there are several."""
+    tick_ms = second * 1000
+    covering = [i for i in incidents if i.start_ms <= tick_ms and (i.end_ms is None or tick_ms <= i.end_ms)]
+    if not covering:
+        return None
+    incident = max(covering, key=lambda i: i.start_ms)
+    return incident.kind if incident.kind == incident.cause else f"{incident.kind} ({incident.cause})"
+
+
+def _runs(mask: "np.ndarray[Any, np.dtype[np.bool_]]") -> Iterator[tuple[int, int]]:
+    """Half-open index ranges in which the mask is true."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False])).astype(np.int8)))
+    yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
