@@ -13,7 +13,7 @@ from leadline.core.records import BANDS_BPS, SIZES_QUOTE, DepthSnapshot, DepthUp
 QUICK = settings(derandomize=True, deadline=None, max_examples=100)
 MAX = 2**63 - 1
 
-# Book Z of ANALYTICS 9.1.
+# Book Z, worked out by hand.
 Z_BIDS = [("99.9", 3), ("99.8", 2), ("99.5", 4)]
 Z_ASKS = [("100.1", 1), ("100.2", 2), ("100.6", 5)]
 
@@ -182,8 +182,31 @@ def test_a_narrower_known_range_only_takes_values_away_and_never_changes_one(lif
             assert value is None or value == full
 
 
+@QUICK
+@given(lives(), st.integers(2, 9))
+def test_depth_rises_with_the_band_cost_with_the_size_and_scaled_quantities_cost_the_same(life, factor):
+    bids, asks, limit, _ = life
+    made, _ = born(bids, asks, limit)
+    bids, asks = ([(price, factor * quantity) for price, quantity in side] for side in (bids, asks))
+    scaled, _ = born(bids, asks, limit)
+    sizes = (1, 2, 5, 100, 10_000)
+    for ladder, more in ((made.bids, scaled.bids), (made.asks, scaled.asks)):
+        known = [depth for depth in ladder.depth_e16() if depth is not None]
+        assert known == sorted(known)
+        assert [None if depth is None else factor * depth for depth in ladder.depth_e16()] == more.depth_e16()
+        if made.mid2 is None:
+            continue
+        costs, fills = ladder.cost(made.mid2, sizes)
+        filled = [cost for cost in costs if cost is not None]
+        assert filled == sorted(filled)
+        assert costs[len(filled) :] == [None] * (len(sizes) - len(filled)), "a larger size is not filled where a smaller is not"
+        again, more_fills = more.cost(made.mid2, [factor * size for size in sizes])
+        assert again == costs
+        assert more_fills == [None if fill is None else factor * fill for fill in fills]
+
+
 def test_depth_of_the_published_example():
-    """ANALYTICS 9.1, book Z: m = 100; 10 bps reach 99.9 and 100.1, 25 bps 99.75 and 100.25, 50 bps 99.5 and 100.5."""
+    """Book Z: m = 100; 10 bps reach 99.9 and 100.1, 25 bps 99.75 and 100.25, 50 bps 99.5 and 100.5."""
     made = book(Z_BIDS, Z_ASKS)
     bid, ask = made.bids.depth_e16(), made.asks.depth_e16()
     by_band = dict(zip(BANDS_BPS, zip(bid, ask, strict=True), strict=True))
@@ -195,7 +218,7 @@ def test_depth_of_the_published_example():
 
 
 def test_costs_of_the_published_example():
-    """ANALYTICS 9.1: buy 100, 200, 400 costs 10, 14.992504, 27.410915 bps; sell 10, 10, 12.509382."""
+    """By hand: buy 100, 200, 400 costs 10, 14.992504, 27.410915 bps; sell 10, 10, 12.509382."""
     made = book(Z_BIDS, Z_ASKS)
     buy, not_bought = made.asks.cost(made.mid2, (100, 200, 400))
     sell, not_sold = made.bids.cost(made.mid2, (100, 200, 400))
@@ -236,6 +259,16 @@ def test_the_edge_of_a_band_belongs_to_it_and_the_next_price_does_not():
     assert made.asks.depth_e16()[3] == e8("200.15") * 10**8
 
 
+def test_a_band_that_grows_by_a_single_price_takes_in_the_level_there():
+    """In units of 1e-8: mid2 20002 puts the edge of 50 bps at 9951 (9950.995, rounded up), mid2 20000 at 9950; and back."""
+    made = Book(DepthSnapshot("S", 1, ((9999, 3), (9950, 7)), ((10003, 1),), 5000))
+    assert made.bids.depth_e16()[5] == 9999 * 3
+    made.apply(DepthUpdate("S", 2, 2, 0, 0, (), ((10001, 1),)))
+    assert made.bids.depth_e16()[5] == 9999 * 3 + 9950 * 7
+    made.apply(DepthUpdate("S", 3, 3, 0, 0, (), ((10001, 0),)))
+    assert made.bids.depth_e16()[5] == 9999 * 3
+
+
 def test_a_band_that_ends_exactly_at_the_known_edge_is_known():
     """m = 100, known down to 99.90 and up to 100.10: 10 bps are known, 25 are not; 1e-8 less and 10 bps are not known either."""
     made = book([("99.95", 1), ("99.9", 1)], [("100.05", 1), ("100.1", 1)], limit=2)
@@ -265,8 +298,8 @@ def test_a_one_sided_book_has_no_mid_no_depth_and_comes_back_with_the_other_side
 def test_an_empty_book_is_a_book():
     made = book()
     assert (made.best_bid, made.best_ask, made.mid2, made.crossed) == (None, None, None, False)
-    made.apply(update(2, 2, bids=[(5, 0)]))
-    assert (made.best_bid, made.update_id) == (None, 2)
+    made.apply(update(2, 7, bids=[(5, 0)]))
+    assert (made.best_bid, made.update_id) == (None, 7)
 
 
 def test_removing_an_unknown_level_changes_nothing():

@@ -1,5 +1,5 @@
 """The recordings through the whole path from file to record, against numbers that an independent program worked out
-(ANALYTICS 9.2, captures/expected). Nothing here is computed by what it checks."""
+(captures/expected). Nothing here is computed by what it checks."""
 
 import csv
 import gzip
@@ -25,11 +25,6 @@ from leadline.service.replay import Replay
 
 FIRST, LAST = 1723161257, 1723161601
 FILES = {"BTCUSDT": "btcusdt_20240808", "ETHUSDT": "ethusdt_20240808"}
-# Recording leaves the file under a gzip stream to the garbage collector.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
 both = pytest.mark.parametrize("symbol", FILES)
 
 
@@ -150,7 +145,7 @@ def test_no_book_of_the_recordings_is_lost_or_crossed(symbol):
 
 @pytest.mark.parametrize(("symbol", "comparable"), [("BTCUSDT", 3449), ("ETHUSDT", 3432)])
 def test_after_every_diff_the_best_prices_equal_the_last_ticker_not_above_the_books_id(symbol, comparable):
-    """The oracle of S13, worked out here: every state of the book after going LIVE, against the tickers of the whole file."""
+    """Worked out here, not by the audit: every state of the book after going LIVE, against the tickers of the whole file."""
     tickers = [
         (event.update_id, (event.bid_price_e8, event.bid_quantity_e8, event.ask_price_e8, event.ask_quantity_e8))
         for event in events(symbol)
@@ -490,6 +485,52 @@ def test_every_book_of_the_recordings_with_several_symbols_is_bridged_and_ends_a
         assert list(book.best_bid) == [e8(text) for text in want["final_bid"]], symbol
         assert list(book.best_ask) == [e8(text) for text in want["final_ask"]], symbol
         assert feed.audit.mismatches == 0, symbol
+
+
+def test_the_parts_of_a_recording_are_merged_by_receive_time():
+    """The REST answers stand in a file of their own; they came within the first seconds, and the stream went on."""
+    folder = captures() / "multi"
+    names = "binance_20211012_4pairs.ws.gz", "binance_20211012_4pairs.http.gz"
+    everything = list(Recording([folder / name for name in names]).events())
+    stamps = [event.ts_recv_ns for event in everything if not isinstance(event, DepthSnapshot)]
+    assert stamps == sorted(stamps)
+    answers = [place for place, event in enumerate(everything) if isinstance(event, DepthSnapshot)]
+    assert len(answers) == 4
+    assert 0 < answers[0] < answers[-1] < len(everything) // 2
+
+
+def test_fills_are_one_trade_only_if_ids_follow_and_time_price_and_side_are_equal(tmp_path):
+    """Fills 1 and 2 close up. Then each differs from the one before in one thing: id, side, price, time."""
+    fills = [(1, 50, "100", True), (2, 50, "100", True), (4, 50, "100", True), (5, 50, "100", False)]
+    fills += [(6, 50, "101", False), (7, 51, "101", False)]
+    line = (
+        '{} {{"stream":"btcusdt@trade","data":{{"e":"trade","E":{}000,"s":"BTCUSDT","t":{},"p":"{}","q":"2","T":{},"m":{}}}}}\n'
+    )
+    path = tmp_path / "made.jsonl"
+    path.write_text(
+        "".join(
+            line.format(1723161255233114981 + number, 1723161255 + number, number, price, 1723161255000 + at, str(maker).lower())
+            for number, at, price, maker in fills
+        )
+    )
+    trades = list(Recording([path]).events())
+    assert [(trade.first_id, trade.last_id, trade.quantity_e8 // 10**8) for trade in trades] == [
+        *((1, 2, 4), (4, 4, 2), (5, 5, 2), (6, 6, 2), (7, 7, 2)),
+    ]
+    assert [trade.agg_id for trade in trades] == [1, 2, 3, 4, 5]
+
+
+def test_a_depth_answer_without_a_symbol_belongs_to_the_symbol_whose_ids_are_nearest(tmp_path):
+    diff = '{{"e":"depthUpdate","E":1723161255{:03},"s":"{}","U":{},"u":{},"b":[],"a":[]}}'
+    rows = [
+        f'{{"stream":"{symbol.lower()}@depth@100ms","data":{diff.format(n, symbol, number, number)}}}'
+        for n, (symbol, number) in enumerate((("AAAUSDT", 5000), ("BBBUSDT", 900), ("CCCUSDT", 100)))
+    ]
+    rows.append('{"lastUpdateId":890,"bids":[["1","1"]],"asks":[]}')
+    path = tmp_path / "made.jsonl"
+    path.write_text("".join(f"{1723161255233114981 + n} {row}\n" for n, row in enumerate(rows)))
+    [answer] = [event for event in Recording([path]).events() if isinstance(event, DepthSnapshot)]
+    assert (answer.symbol, answer.update_id, answer.limit) == ("BBBUSDT", 890, 1000)
 
 
 @both

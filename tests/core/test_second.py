@@ -90,7 +90,7 @@ def ofi(record):
     ],
 )
 def test_order_flow_of_one_change_is_the_published_one(after, flow):
-    """ANALYTICS 9.1, from (Pb 100, qb 5, Pa 102, qa 7); the same through tickers, through diffs and through the bare sums."""
+    """By hand, from (Pb 100, qb 5, Pa 102, qa 7); the same through tickers, through diffs and through the bare sums."""
     sums = QuoteSums()
     sums.quote(100, 5, 102, 7, 0)
     sums.quote(*after, 1)
@@ -456,7 +456,7 @@ def test_one_diff_cut_into_many_changes_no_state_at_the_tick_and_no_event_flow()
 
 
 def test_batches_of_the_published_example():
-    """ANALYTICS 0.4: 4 batches of 2, 1, 1 and 2 trades, 2 of them sweeps."""
+    """By hand: 4 batches of 2, 1, 1 and 2 trades, 2 of them sweeps."""
     desk = Desk()
     desk.quotes((1, 9, 1, 20, 1, 0))
     rows = [(100, True, 10), (100, True, 11), (100, True, 10), (101, True, 12), (101, False, 12), (101, False, 11)]
@@ -512,6 +512,16 @@ def test_a_sweep_that_took_more_than_was_shown_has_the_excess():
     desk.trades((1, 102, 5, True, 9, 0.5), (2, 102, 4, True, 9, 0.5), (3, 103, 1, True, 9, 0.5), (4, 103, 1, True, 9, 0.5))
     record = desk.tick(1)
     assert (record.n_sweeps, record.n_excess, record.excess_quote) == (1, 1, 204 * 10**16)
+
+
+def test_a_sweep_over_three_prices_is_one_sweep_and_its_excess_is_that_at_the_first():
+    """7 shown at 102, 9 taken there: 2 x 102. What was taken at 103 and 104 is compared with nothing."""
+    desk = Desk()
+    desk.quotes((1, 100, 5, 102, 7, 0.45))
+    desk.trades(*((n, price, 9, True, 9, 0.5) for n, price in enumerate((102, 103, 103, 104))))
+    record = desk.tick(1)
+    assert (record.n_sweeps, record.n_excess, record.excess_quote) == (1, 1, 204 * 10**16)
+    assert record.max_batch_quote == 9 * (102 + 103 + 103 + 104) * 10**16
 
 
 def test_what_was_shown_more_than_100_ms_before_counts_only_as_the_state_at_their_start():
@@ -745,27 +755,28 @@ def test_a_minute_without_a_live_tick_has_a_block_that_knows_nothing():
 
 
 def test_sizes_are_quantiles_of_entries_by_distance_within_the_ten_percent_of_their_bins():
-    """m = 1000. 300 entries at 1-2 bps, of 1 to 300 units at 999.85: p95 is 285 units, p99 is 297. 199 entries are too few;
-    removals are no entries; 10 bps and more belong to no bucket."""
+    """m = 1000. 300 entries at 999.85, of 1, 8, 27 .. 300^3 lots of 1e-6: p95 is 285^3, p99 is 297^3.
+    199 entries are too few; removals are no entries; 10 bps and more belong to no bucket."""
     desk = Desk([("999.99", 1)], [("1000.01", 1)])
     sizes = list(range(1, 301))
     random.Random(1).shuffle(sizes)
     for number, size in enumerate(sizes):
-        desk.diff([("999.85", size), ("990", 1), ("999.9", 0)], [("1000.4", size)] if number < 199 else [], at=number / 10)
+        bids = [("999.85", Decimal(size**3) / 10**6), ("990", 1), *[("999.9", 0)] * 9]
+        desk.diff(bids, [("1000.4", size)] if number < 199 else [], at=number / 10)
     block = minute_of(desk)
-    assert block.size_p95[3] == pytest.approx(285 * 999.85, rel=0.06)
-    assert block.size_p99[3] == pytest.approx(297 * 999.85, rel=0.06)
+    assert block.size_p95[3] == pytest.approx(285**3 * 999.85 / 1e6, rel=0.05)
+    assert block.size_p99[3] == pytest.approx(297**3 * 999.85 / 1e6, rel=0.05)
     assert [value is None for value in block.size_p95] == [True, True, True, False, True, True]
 
 
 def test_two_hundred_entries_are_enough_and_a_bucket_begins_at_its_lower_edge():
-    """0.25 bps from 1000 is 999.975: bucket 0.25-0.5. 5000 entries go through more than one batch of the histogram."""
+    """0.25 bps from 1000 is 999.975: bucket 0.25-0.5. 5000 entries at 0.6 bps go through more than one batch of the histogram."""
     desk = Desk([("999.99", 1)], [("1000.01", 1)])
     for number in range(200):
-        desk.diff([("999.975", 1 + number % 2)], [("1000.03", 1 + number % 2)] * 25, at=0)
+        desk.diff([("999.975", 1 + number % 2)], [("1000.06", 1 + number % 2)] * 25, at=0)
     block = minute_of(desk)
     assert block.size_p95[0] is None
-    assert block.size_p95[1] == pytest.approx(2 * 1000.03, rel=0.06)
+    assert block.size_p95[1:3] == pytest.approx([2 * 999.975, 2 * 1000.06], rel=0.05)
 
 
 near = st.lists(st.tuples(st.integers(1, 600), st.integers(1, 50)), min_size=1, max_size=30, unique_by=lambda row: row[0])

@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.core.build import e8, snapshot, update
 
 from leadline.core.records import BookState, DepthSnapshot, DepthUpdate
-from leadline.core.sync import BookAnchored, BookLost, BookReady, BookSync, Fault, FetchSnapshot, Lost
+from leadline.core.sync import BookAnchored, BookLost, BookReady, BookSync, Fault, FetchSnapshot, Lost, StreamSilent
 
 BIDS, ASKS = [(99, 3), (98, 1)], [(101, 3), (102, 1)]
 
@@ -52,7 +52,7 @@ def test_the_first_update_asks_for_a_snapshot_at_once_and_the_next_ones_do_not()
     ],
 )
 def test_where_the_snapshot_falls_decides_which_buffered_updates_count(snapshot_id, ready_at, dropped, applied):
-    """Updates 10..12 and 13..16 wait in the buffer (BINANCE section 5, steps 3 to 6)."""
+    """Updates 10..12 and 13..16 wait in the buffer (docs/exchange.md, steps 3 to 6)."""
     sync = BookSync()
     sync.update_received(update(10, 12, bids=[(99, 7)]), 0.0)
     sync.update_received(update(13, 16, asks=[(101, 8)]), 0.0)
@@ -178,6 +178,25 @@ def test_answers_to_old_questions_change_nothing():
     assert (sync.state, sync.book.update_id) == (BookState.LIVE, 12)
 
 
+def test_a_question_is_wanted_until_it_is_answered_or_overtaken_by_another():
+    sync = BookSync()
+    assert not sync.wants(0)
+    sync.subscribed(0.0)
+    assert sync.wants(1)
+    sync.update_received(update(10, 12), 0.5)
+    assert (sync.wants(1), sync.wants(2)) == (False, True)
+    sync.snapshot_received(2, snapshot(11, BIDS, ASKS), 1.0)
+    assert not sync.wants(2)
+    [look] = sync.request_anchor(2.0)
+    assert sync.wants(look.request_id)
+    sync.disconnected()
+    assert not sync.wants(look.request_id)
+    sync.update_received(update(20, 22), 3.0)
+    assert sync.wants(4)
+    sync.disconnected()
+    assert not sync.wants(4)
+
+
 # Quiet symbols ---------------------------------------------------------------------
 
 
@@ -273,10 +292,12 @@ def test_ids_that_restart_while_a_snapshot_is_on_its_way_begin_a_new_buffer():
     assert sync.snapshot_received(2, snapshot(20, BIDS, ASKS), 1.0) == [BookReady(1, 22, bridged=True)]
 
 
-def test_another_connection_may_begin_with_lower_ids():
+@pytest.mark.parametrize("at", [0, 9])
+def test_another_connection_may_begin_with_lower_ids(at):
     sync = live_at(1000)
     sync.disconnected("x")
-    assert sync.update_received(update(20, 22, at=9), 1.0) == [FetchSnapshot(2, 1, 1.0)]
+    assert sync.update_received(update(20, 22, at=at), 1.0) == [FetchSnapshot(2, 1, 1.0)]
+    assert sync.snapshot_received(2, snapshot(21, BIDS, ASKS), 1.0) == [BookReady(2, 22, bridged=True)]
 
 
 def test_a_disconnect_ends_the_epoch_and_what_was_buffered():
@@ -306,10 +327,10 @@ def test_the_last_good_book_stays_as_it_was_until_there_is_a_new_one():
 
 
 def test_losses_in_quick_succession_back_off_and_sixty_steady_seconds_forgive_them():
-    """Lost 1 s after each start: 0, 1, 2, 4 s; then LIVE for 59.9 s: 8 s; then for 60 s: 0 s again."""
+    """Lost 1 s after each start: 0, 1, 2, 4 s; then LIVE for 59.5 s: 8 s; then for 60 s: 0 s again."""
     sync = live_at(10)
     now, update_id, waits = 0.0, 10, []
-    for steady in (1.0, 1.0, 1.0, 1.0, 59.9, 60.0, 1.0):
+    for steady in (1.0, 1.0, 1.0, 1.0, 59.5, 60.0, 1.0):
         now += steady
         update_id += 10
         lost, fetch = sync.update_received(update(update_id, update_id, at=now), now)
@@ -429,6 +450,33 @@ def test_after_an_anchor_ended_the_epoch_a_snapshot_older_than_the_book_was_is_n
     assert isinstance(once_more, FetchSnapshot)
     assert sync.book is None
     assert sync.snapshot_received(once_more.request_id, snapshot(12, BIDS, ASKS), 0.0) == [BookReady(2, 12, bridged=False)]
+
+
+def test_an_anchor_that_stays_ahead_for_ten_seconds_shows_that_the_stream_is_silent():
+    """The exchange is at 12, its stream says nothing of it: LIVE would be a lie. Only an update proves that it speaks again."""
+    sync = live_at(10)
+    fetch = anchored(sync)
+    assert sync.snapshot_received(fetch.request_id, snapshot(12, BIDS, ASKS), 5.0) == []
+    assert sync.time_passed(14.9) == []
+    assert sync.time_passed(15.0) == [
+        BookLost(1, Fault(Lost.SILENT, "the exchange is at 12, its stream at 10")),
+        StreamSilent("the exchange is at 12, its stream at 10"),
+    ]
+    assert (sync.state, sync.book, sync.last.update_id) == (BookState.WAITING, None, 10)
+    assert sync.time_passed(99.0) == []
+    sync.disconnected()
+    assert sync.subscribed(100.0) == []
+    assert sync.update_received(update(13, 14), 101.0) == [FetchSnapshot(3, 1, 101.0)]
+    sync.disconnected()
+    assert len(sync.subscribed(102.0)) == 1
+
+
+def test_time_alone_is_no_fault():
+    sync = live_at(10)
+    assert sync.time_passed(1e6) == []
+    anchored(sync)
+    assert sync.time_passed(2e6) == [], "the answer to the question has not come"
+    assert BookSync().time_passed(1e6) == []
 
 
 def test_only_a_live_book_is_anchored_and_by_one_anchor_at_a_time():
@@ -598,6 +646,7 @@ class Exchange(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.1, 3.0, 70.0]))
     def time_passes(self, seconds):
         self.now += seconds
+        self.note(self.sync.time_passed(self.now))
 
     # What the exchange answers
 

@@ -133,6 +133,17 @@ def test_answers_to_old_questions_change_nothing():
     assert chain.page_failed(new.request_id, 0.0) == []
 
 
+def test_a_question_is_wanted_until_it_is_answered_or_given_up():
+    chain = chain_at(10)
+    assert not chain.wants(0)
+    receive(chain, 13)
+    assert chain.wants(1)
+    chain.page_failed(1, 0.0)
+    assert (chain.wants(1), chain.wants(2)) == (False, True)
+    chain.give_up("stop")
+    assert not chain.wants(2)
+
+
 def test_several_holes_are_asked_for_one_after_the_other():
     chain = chain_at(10)
     receive(chain, 12, 13, 15, 18)

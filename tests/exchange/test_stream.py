@@ -369,3 +369,21 @@ def test_cancelling_closes_the_connection_properly_and_says_nothing() -> None:
 def test_subscribe_messages_are_plain_json() -> None:
     text = stream.wire.subscribe(["BTCUSDT"], ["depth@100ms", "aggTrade"], 1)
     assert json.loads(text) == {"method": "SUBSCRIBE", "params": ["btcusdt@depth@100ms", "btcusdt@aggTrade"], "id": 1}
+
+
+def test_a_connection_that_is_given_up_is_replaced_and_the_others_stay() -> None:
+    async def check() -> None:
+        async with streaming("BTCUSDT", "ETHUSDT", max_streams=3) as (server, heard, binance):
+            peers = [await server.connection(), await server.connection()]
+            for peer in peers:
+                await peer.accept_subscription()
+                assert isinstance(await heard.next(), Subscribed)
+            binance.renew("ETHUSDT", "ETHUSDT is silent")
+            event = await heard.next()
+            assert (event.symbols, event.reason) == (("ETHUSDT",), "ETHUSDT is silent")
+            successor = await server.connection()
+            await successor.accept_subscription()
+            assert (await heard.next()).symbols == ("ETHUSDT",)
+            assert [status.reconnects for status in binance.status] == [0, 1]
+
+    asyncio.run(check())

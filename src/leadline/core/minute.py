@@ -1,6 +1,6 @@
 """The minute block: how depth lies around the mid and how large level entries are, over the LIVE ticks of one minute.
 
-Defined in ANALYTICS 1.3. Statistics, so floats: nothing here is ever money. Sizes go into a histogram whose bins are 10 % wide.
+Defined in docs/records.md. Statistics, so floats: nothing here is ever money. Sizes go into a histogram whose bins are 10 % wide.
 """
 
 import numpy as np

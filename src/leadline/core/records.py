@@ -131,7 +131,7 @@ class TradeState(enum.StrEnum):
 
 
 class Flag(enum.IntFlag):
-    """Marks of a SecondRecord (ANALYTICS 1.2)."""
+    """Marks of a SecondRecord (docs/records.md)."""
 
     PARTIAL = 1
     GAP = 2
@@ -154,7 +154,7 @@ class BookSnapshot(Struct, frozen=True, gc=False):
 
 
 class MinuteBlock(Struct, frozen=True, gc=False):
-    """Distributions over the LIVE ticks of one full minute (ANALYTICS 1.3).
+    """Distributions over the LIVE ticks of one full minute (docs/records.md).
 
     density_*: mean quote value per bp in the bins [0.5j, 0.5j + 0.5) bps from the mid, j = 0..99; None beyond the known range.
     size_*: quantiles of the quote value of level entries by distance bucket 0-.25, .25-.5, .5-1, 1-2, 2-5, 5-10 bps;
@@ -169,7 +169,7 @@ class MinuteBlock(Struct, frozen=True, gc=False):
 
 
 class LevelEvent(Struct, frozen=True, gc=False, array_like=True):
-    """One notable level of the second: a fleeting large level or an excess over what was displayed (ANALYTICS 5.4, 5.5)."""
+    """One notable level of the second: a fleeting large level or an excess over what was displayed (docs/records.md)."""
 
     kind: str
     side: str
@@ -183,7 +183,7 @@ class LevelEvent(Struct, frozen=True, gc=False, array_like=True):
 
 
 class SecondRecord(Struct, frozen=True, kw_only=True):
-    """What happened in (t-1, t] and what the book was at t (ANALYTICS 1.2, in its order; the names are the document's).
+    """What happened in (t-1, t] and what the book was at t (docs/records.md, in this order).
 
     px and qty fields are integers of 1e-8; mid2_* are best bid plus best ask; fields named *_quote, depth_*, fill_* and
     mid_sq are integers of 1e-16; bps are floats; spread_tw is a float in units of 1e-8.

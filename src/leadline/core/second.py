@@ -1,4 +1,4 @@
-"""Closes each second of one symbol into a BookSnapshot and a SecondRecord (ANALYTICS sections 1, 2.1, 2.2, 3.1, 3.2).
+"""Closes each second of one symbol into a BookSnapshot and a SecondRecord (docs/records.md).
 
 The snapshot is the state at tick t; the record is what happened since tick t - 1. Sums of trades are as received, aligned with
 the book events of the same second. Sums of the book belong to one epoch: what an epoch that ended in this second had summed is
@@ -28,12 +28,12 @@ from leadline.core.records import (
 
 RANKS = 10
 NO_FLAGS = Flag(0)
-DISPLAY_NS = 100_000_000  # a batch is compared with the largest size shown in the 100 ms before it (ANALYTICS 5.5)
+DISPLAY_NS = 100_000_000  # a batch is compared with the largest size shown in the 100 ms before it (docs/records.md)
 _ABSENT = (-(1 << 64), 0)  # a rank that is not there: worse than every key, nothing in it
 
 
 class QuoteSums:
-    """Order flow at the best prices over a chain of best quotes, and the path of the mid and the spread (ANALYTICS 3.1)."""
+    """Order flow at the best prices over a chain of best quotes (Cont, Kukanov, Stoikov 2014); the path of mid and spread."""
 
     __slots__ = (
         "_changed_ns",
@@ -133,7 +133,7 @@ class QuoteSums:
 
 
 class _RankSums:
-    """Order flow by rank over diffs (ANALYTICS 3.2): ranks 1..10, and the sum over ranks 1..20."""
+    """Order flow by rank over diffs (Xu, Gould, Howison, arXiv 1907.06230): ranks 1..10, and the sum over ranks 1..20."""
 
     __slots__ = ("_asks", "_bids", "by_rank", "range_left", "top20")
 
@@ -204,7 +204,7 @@ def _padded(keys: list[int], quantities: list[int]) -> tuple[list[int], list[int
 
 
 class _TradeSums:
-    """Trades as received, by aggressor, and the taker orders (batches) they form (ANALYTICS 0.4, 5.5)."""
+    """Trades as received, by aggressor, and the taker orders (batches) they form (docs/records.md)."""
 
     __slots__ = (
         "_batch_quote", "_begun", "_buys", "_first_px", "_first_qty", "_last_px", "_prices", "_shown", "_ts",

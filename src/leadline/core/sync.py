@@ -36,6 +36,7 @@ RETRY_BASE_S = 1.0
 RETRY_MAX_S = 60.0
 STEADY_S = 60.0  # LIVE for less than this before the next loss counts as one more failed attempt
 BUFFER_MAX = 4096
+SILENT_S = 10.0  # a second snapshot may be ahead of the stream by what is on its way, not by more than this
 LEVELS_MAX = 20_000  # a side; memory bound, four times the deepest snapshot
 
 
@@ -48,6 +49,7 @@ class Lost(enum.StrEnum):
     ID_RESTART = "id_restart"
     UNBRIDGED = "unbridged"
     AUDIT = "audit"
+    SILENT = "silent"
 
 
 class Fault(Struct, frozen=True):
@@ -94,7 +96,13 @@ class BookAnchored(Struct, frozen=True):
     extra: int
 
 
-Effect = FetchSnapshot | BookReady | BookLost | BookAnchored
+class StreamSilent(Struct, frozen=True):
+    """The exchange's book moves and its stream delivers nothing: the connection must be replaced."""
+
+    detail: str
+
+
+Effect = FetchSnapshot | BookReady | BookLost | BookAnchored | StreamSilent
 Follow = Callable[[Book, DepthUpdate], Fault | None]
 
 
@@ -137,19 +145,22 @@ class BookSync:
         self._asked_early = False
         self._anchor_id: int | None = None
         self._anchor: Book | None = None
+        self._anchor_at = 0.0
+        self._silent = False  # nothing but an update proves that the stream is alive again
         self._newest: tuple[int, int] | None = None  # (u, E) of the newest update of this connection
 
     # What happened ---------------------------------------------------------
 
     def subscribed(self, now: float) -> list[Effect]:
         """The stream was acknowledged. If it stays quiet, a snapshot is wanted all the same."""
-        if self.state is not BookState.WAITING:
+        if self.state is not BookState.WAITING or self._silent:
             return []
         self.state, self._asked_early = BookState.SYNCING, True
         return [self._fetch(now, wait_s=QUIET_S)]
 
     def update_received(self, update: DepthUpdate, now: float) -> list[Effect]:
         """One diff came."""
+        self._silent = False
         if self._ids_restarted(update):
             fault = Fault(Lost.ID_RESTART, f"from {self._newest[0] if self._newest else 0} to {update.last_id}")
             self._newest = (update.last_id, update.ts_event_ns)
@@ -233,6 +244,16 @@ class BookSync:
         self._anchor_id = self._request_id
         return [FetchSnapshot(self._request_id, 1, now, anchor=True)]
 
+    def time_passed(self, now: float) -> list[Effect]:
+        """A second snapshot that stays ahead of the stream shows that the stream delivers nothing: the book is old, not quiet."""
+        book, anchor = self._book, self._anchor
+        if book is None or anchor is None or now - self._anchor_at < SILENT_S:
+            return []
+        fault = Fault(Lost.SILENT, f"the exchange is at {anchor.update_id}, its stream at {book.update_id}")
+        self._leave_live(fault)
+        self.state, self._silent = BookState.WAITING, True
+        return [BookLost(self.epoch, fault), StreamSilent(fault.detail)]
+
     def wants(self, request_id: int) -> bool:
         """Whether the answer to this request would still be used."""
         return request_id == self._anchor_id or (request_id == self._request_id and self._request_open)
@@ -281,7 +302,7 @@ class BookSync:
         if anchor.crossed:  # no such book exists on the exchange, so it is no judge of ours
             self._drop_anchor()
             return []
-        self._anchor = anchor
+        self._anchor, self._anchor_at = anchor, now
         return self._bridge_anchor(now)
 
     def _bridge_anchor(self, now: float) -> list[Effect]:

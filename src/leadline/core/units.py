@@ -1,6 +1,6 @@
 """Exact numbers: prices and quantities are integers of 1e-8, products of the two integers of 1e-16.
 
-The exchange's own cap on a quantity is 2^63 - 1 at 1e-8 (BINANCE changelog, 2022-05), so one value always fits 64 bits;
+The exchange's own cap on a quantity is 2^63 - 1 at 1e-8 (Binance changelog, 2022-05), so one value always fits 64 bits;
 sums and products need not, and stay Python integers.
 """
 

@@ -37,6 +37,7 @@ from leadline.core.sync import (
     Effect,
     FetchSnapshot,
     Lost,
+    StreamSilent,
 )
 from leadline.core.trade_chain import (
     ChainEffect,
@@ -55,7 +56,10 @@ ANCHOR_PAUSE_S = 30.0  # least time between two looks beside the live book
 ANCHOR_REACH = 0.5  # ask again when half of the reach on a side is used up
 RECORDING_GAP_S = 7200  # an update that comes later than this after the one before: the recording was off meanwhile
 
-FeedEffect = FetchSnapshot | FetchTrades | SymbolSecond
+QUIET_LOOK_S = 60.0  # a book without a diff for this long is looked at over REST; then after twice as long, and so on
+TICKER_LEAD_S = 5.0  # tickers go on and no diff came for this long: look at once
+
+FeedEffect = FetchSnapshot | FetchTrades | SymbolSecond | StreamSilent
 
 
 class Feed:
@@ -88,6 +92,7 @@ class Feed:
         self._anchor_s = anchor_s
         self._shallow = self._deepen = deepen
         self._anchor_due = self._anchor_pause_until = NEVER
+        self._diff_at, self._quiet_look_s = 0.0, QUIET_LOOK_S
         self._reach = (0, 0)
         self._next_tick: int | None = None
         self._last_update: tuple[int, int] | None = None  # (E, receive stamp) of the book's last diff
@@ -151,6 +156,7 @@ class Feed:
         if book_before is not None and self.sync.events_applied != applied:
             # book_before is the one this update changed; an anchor that it brought into place is no change of the market.
             self._last_update = self._newest_update
+            self._diff_at, self._quiet_look_s = now, QUIET_LOOK_S
             if self.sync.book is not None:
                 self.second.depth_applied(update, book_before)
                 self.audit.book_changed(book_before)
@@ -169,7 +175,12 @@ class Feed:
 
     def _quote(self, quote: BestQuote, now: float) -> None:
         self.second.quote_received(quote)
-        if self.sync.book is not None and not self.audit.quote_received(quote):
+        book = self.sync.book
+        if book is None:
+            return
+        if now - self._diff_at > TICKER_LEAD_S and quote.update_id > book.update_id:
+            self._anchor_due = min(self._anchor_due, now)
+        if not self.audit.quote_received(quote):
             self.second.flag(Flag.AUDIT)
             log.warning("audit_mismatch", extra={"symbol": self.symbol, "detail": self.audit.last_mismatch})
             if self._anchor_s is not None:
@@ -210,6 +221,7 @@ class Feed:
     def tick(self, t: int, *, tick_recv_ns: int, sample_ns: int, now: float, flags: Flag = NO_FLAGS) -> list[FeedEffect]:
         """Close second t: its record, its snapshot if there is a book, the trades and incidents since the last one."""
         self.begin(sample_ns)
+        waited = self._book_effects(self.sync.time_passed(now), now, sample_ns)
         book = self.sync.book
         live = book is not None
         reason = None if live else self.reason
@@ -234,7 +246,7 @@ class Feed:
         self.seconds_closed += 1
         self.snapshots_taken += snapshot is not None
         second = SymbolSecond(self.symbol, t, record, snapshot, skipped, self._take_blocks(), self._take_incidents())
-        return [second, *self._anchor(now)]
+        return [*waited, second, *self._anchor(now)]
 
     def finish(self, clock_ns: int) -> SymbolSecond | None:
         """What is left when a recording or the service ends: trades and incidents of a second that nobody will close."""
@@ -307,7 +319,7 @@ class Feed:
         clock_ns = self._time(clock_ns)
         for effect in effects:
             match effect:
-                case FetchSnapshot():
+                case FetchSnapshot() | StreamSilent():
                     out.append(effect)
                 case BookReady():
                     self._ready(effect, now, clock_ns)
@@ -335,6 +347,7 @@ class Feed:
         self.audit.book_changed(book)
         self._note_reach()
         if self._anchor_s is not None:
+            self._diff_at, self._quiet_look_s = now, QUIET_LOOK_S
             self._anchor_due = now if self._deepen else now + self._anchor_s
             self._anchor_pause_until = now
         self._close_incident(clock_ns)
@@ -447,8 +460,11 @@ class Feed:
             _distance(side.keys, side.known_key) < ANCHOR_REACH * reach
             for reach, side in zip(self._reach, (book.bids, book.asks), strict=True)
         )
-        if not thin and not self._deepen and now < self._anchor_due:
+        quiet = now - self._diff_at >= self._quiet_look_s
+        if not (thin or self._deepen or quiet or now >= self._anchor_due):
             return []
+        if quiet:
+            self._quiet_look_s *= 2
         self._anchor_due = now + self._anchor_s
         self._anchor_pause_until = now + ANCHOR_PAUSE_S
         return [effect for effect in self.sync.request_anchor(now) if isinstance(effect, FetchSnapshot)]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from leadline.clock import Clock
 from leadline.core.errors import ExchangeError, StoreError
 from leadline.core.records import Disconnected, Flag, MarketEvent, Subscribed, SymbolSecond
-from leadline.core.sync import FetchSnapshot
+from leadline.core.sync import FetchSnapshot, StreamSilent
 from leadline.core.trade_chain import FetchTrades
 from leadline.service.feed import SECOND_NS, Feed, FeedEffect
 from leadline.service.ports import Market, Stream
@@ -56,6 +56,7 @@ class Live:
         self._full_limit = full_limit
         self._event_ticks = event_ticks
         self._tasks: asyncio.TaskGroup | None = None
+        self._stream: Stream | None = None
         self._crashes: dict[str, tuple[int, float]] = {}
         self._paused: dict[str, float] = {}
         self._rows: list[SymbolSecond] = []
@@ -63,6 +64,7 @@ class Live:
 
     async def run(self, stream: Stream) -> None:
         """Until cancelled."""
+        self._stream = stream
         async with asyncio.TaskGroup() as self._tasks:
             self._tasks.create_task(stream.run(), name="streams")
             self._tasks.create_task(self._flushes() if self._event_ticks else self._ticks(), name="ticks")
@@ -121,7 +123,7 @@ class Live:
     # Effects -----------------------------------------------------------------
 
     def _carry_out(self, feed: Feed, effects: Iterable[FeedEffect]) -> None:
-        assert self._tasks is not None, "run() is not under way"
+        assert self._tasks is not None and self._stream is not None, "run() is not under way"
         for effect in effects:
             match effect:
                 case SymbolSecond():
@@ -130,6 +132,8 @@ class Live:
                         self._flush()
                 case FetchSnapshot():
                     self._tasks.create_task(self._fetch_snapshot(feed, effect), name=f"{feed.symbol}.snapshot")
+                case StreamSilent():
+                    self._stream.renew(feed.symbol, f"{feed.symbol} is silent: {effect.detail}")
                 case FetchTrades():
                     self._tasks.create_task(self._fetch_trades(feed, effect), name=f"{feed.symbol}.trades")
 

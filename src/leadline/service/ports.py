@@ -25,6 +25,10 @@ class Stream(Protocol):
         """Until cancelled. Reconnects by itself and says so with Disconnected."""
         ...
 
+    def renew(self, symbol: str, why: str) -> None:
+        """Replace the connection that carries this symbol."""
+        ...
+
 
 class RecordSink(Protocol):
     """The store's writing side. Raises StoreError."""

@@ -1,7 +1,7 @@
 """Seconds to the store: checked, queued, written in one batch a second, told to the operator. A failed write never stops a feed.
 
 The queue is bounded. When the store does not take batches, the oldest waiting one goes first, is counted, and an incident in
-the next successful batch says which seconds are gone. Log sentences are an interface, word for word (SERVING section 11).
+the next successful batch says which seconds are gone. Log sentences are an interface, word for word (docs/operations.md).
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Binance's market streams: a few sockets, read straight into records and handed on at once.
 
 No queue and no task stands between socket and book. A lost connection is an event, never an exception; life is told by
-what is read, pings included, for a quiet market is a correct market (BINANCE section 3, PITFALLS C1-C10).
+what is read, pings included, for a quiet market is a correct market (docs/exchange.md).
 """
 
 import asyncio
@@ -89,6 +89,12 @@ class BinanceStream:
         """One entry per connection."""
         return tuple(connection.status for connection in self._connections)
 
+    def renew(self, symbol: str, why: str) -> None:
+        """Replace the connection that carries this symbol: its stream was acknowledged and delivers nothing."""
+        for connection in self._connections:
+            if symbol in connection.status.symbols:
+                connection.renew(why)
+
     async def run(self) -> None:
         """Keep all connections up until cancelled."""
         async with self._new_session() as session, asyncio.TaskGroup() as tasks:
@@ -116,6 +122,12 @@ class _Connection:
         self._symbols = frozenset(status.symbols)
         self._last_id = 0
         self._unanswered: dict[int, tuple[tuple[str, ...], float]] = {}
+        self._given_up: asyncio.Queue[str] = asyncio.Queue(1)
+
+    def renew(self, why: str) -> None:
+        """End the present connection, if there is one."""
+        if self.status.state == "open" and not self._given_up.full():
+            self._given_up.put_nowait(why)
 
     async def run(self, session: aiohttp.ClientSession) -> None:
         """Connect, serve, wait, until cancelled."""
@@ -154,12 +166,14 @@ class _Connection:
         """Read, write and watch until one of them ends; returns why."""
         pongs: asyncio.Queue[bytes] = asyncio.Queue(PONGS_WAITING)
         self._unanswered.clear()
+        self._given_up = asyncio.Queue(1)
         async with asyncio.TaskGroup() as tasks:
             name = self.status.name
             parts = [
                 tasks.create_task(self._read(socket, pongs), name=f"{name}.read"),
                 tasks.create_task(self._write(socket, pongs), name=f"{name}.write"),
                 tasks.create_task(self._watch(), name=f"{name}.watch"),
+                tasks.create_task(self._given_up.get(), name=f"{name}.renewed"),
             ]
             done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
             for part in parts:

@@ -1,0 +1,187 @@
+"""Coverage against a model that looks at each second by itself, and the borders a model would share."""
+
+import functools
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.store import samples
+
+from leadline.core.records import BookState, Incident, SymbolSecond
+from leadline.service.queries import Coverage, Gap, coverage
+from leadline.store.engine import Put
+from leadline.store.history import History
+from leadline.store.memory import MemoryEngine
+
+T = 1_723_161_240
+SYMBOL = "BTCUSDT"
+
+
+def store(rows: Sequence[SymbolSecond] = (), incidents: Sequence[Incident] = (), unreadable: Sequence[int] = ()) -> History:
+    engine = MemoryEngine()
+    history = History(engine, "the test's store")
+    history.write(rows, incidents)
+    engine.write([("seconds", f"{SYMBOL}:{second}".encode(), b"\xff no record") for second in unreadable])
+    return history
+
+
+def live(second: int, symbol: str = SYMBOL) -> SymbolSecond:
+    return SymbolSecond(symbol, second, samples.record(second), None, None, (), ())
+
+
+def not_live(second: int, reason: str) -> SymbolSecond:
+    record = samples.record(second, state=BookState.SYNCING, reason=reason, update_id=None)
+    return SymbolSecond(SYMBOL, second, record, None, reason, (), ())
+
+
+def incident(start_s: float, end_s: float | None, kind: str, cause: str, symbol: str = SYMBOL, n: int = 0) -> Incident:
+    end_ms = None if end_s is None else round(end_s * 1000)
+    return Incident(symbol, int(start_s), n, kind, round(start_s * 1000), end_ms, None, None, cause, "")
+
+
+# The model -------------------------------------------------------------------------
+
+
+def why(second: int, kinds: dict[int, str], incidents: Sequence[Incident]) -> str | None:
+    """None: LIVE. Else what a person would say who looks at this second alone."""
+    match kinds.get(second, "absent"):
+        case "live":
+            return None
+        case "unreadable":
+            return "unreadable"
+        case "absent":
+            said, began = "unknown", -1
+            for noted in incidents:
+                over = noted.end_ms is not None and noted.end_ms < second * 1000
+                if noted.start_ms > began and noted.start_ms <= second * 1000 and not over:
+                    began = noted.start_ms
+                    said = noted.kind if noted.cause == noted.kind else noted.kind + " (" + noted.cause + ")"
+            return said
+        case reason:
+            return reason
+
+
+def spread(found: Coverage) -> dict[int, str]:
+    """Cause by second; a second in two gaps fails."""
+    causes: dict[int, str] = {}
+    for gap in found.gaps:
+        assert gap.from_s < gap.to_s
+        for second in range(gap.from_s, gap.to_s):
+            assert second not in causes
+            causes[second] = gap.cause
+    return causes
+
+
+kinds = st.dictionaries(
+    st.integers(T, T + 29), st.sampled_from(["live", "live", "unreadable", "gap", "disconnected", "absent"]), min_size=5
+)
+
+
+@st.composite
+def noted(draw: st.DrawFn) -> list[Incident]:
+    starts = draw(st.lists(st.integers((T - 5) * 1000, (T + 32) * 1000), max_size=6, unique=True))
+    made = []
+    for n, start_ms in enumerate(starts):
+        length_ms = draw(st.none() | st.integers(0, 12_000))
+        end_ms = None if length_ms is None else start_ms + length_ms
+        kind, cause = draw(st.sampled_from([("gap", "gap"), ("outage", "killed"), ("queue_full", "slow store")]))
+        symbol = draw(st.sampled_from([SYMBOL, "*"]))
+        made.append(Incident(symbol, start_ms // 1000, n, kind, start_ms, end_ms, None, None, cause, ""))
+    return made
+
+
+@settings(max_examples=200, deadline=None)
+@given(kinds=kinds, incidents=noted(), lo=st.integers(T - 3595, T + 20), length=st.integers(0, 3640))
+def test_every_second_is_live_or_in_exactly_one_gap_with_the_cause_a_person_would_name(
+    kinds: dict[int, str], incidents: list[Incident], lo: int, length: int
+):
+    """A slice ends at lo + 3600, so in and around the seconds that are looked at."""
+    rows = [live(second, "BTCUSDC") for second in range(T, T + 30)]  # a neighbour whose name begins alike
+    for second, kind in kinds.items():
+        if kind == "live":
+            rows.append(live(second))
+        elif kind not in {"absent", "unreadable"}:
+            rows.append(not_live(second, kind))
+    history = store(rows, incidents, [second for second, kind in kinds.items() if kind == "unreadable"])
+    hi = lo + length
+    found = coverage(history, SYMBOL, lo, hi)
+    expected = {second: cause for second in range(lo, hi) if (cause := why(second, kinds, incidents)) is not None}
+    assert spread(found) == expected
+    assert found.live_s == length - len(expected)
+    assert found.ratio == (None if length == 0 else found.live_s / length)
+    for before, after in zip(found.gaps, found.gaps[1:], strict=False):
+        assert before.to_s <= after.from_s
+        assert before.to_s < after.from_s or before.cause != after.cause
+
+
+# By hand ---------------------------------------------------------------------------
+
+
+def test_the_window_is_half_open():
+    history = store([live(second) for second in (T - 1, T, T + 1, T + 2)])
+    assert coverage(history, SYMBOL, T, T + 2) == Coverage(SYMBOL, T, T + 2, 2, ())
+    assert coverage(history, SYMBOL, T + 2, T + 4).gaps == (Gap(T + 3, T + 4, "unknown"),)
+
+
+@functools.cache
+def two_hours() -> list[Put]:
+    """Rows of T .. T+7200, encoded once."""
+    return [
+        ("seconds", key, value) for key, value in store([live(T + i) for i in range(7201)]).engine.scan("seconds", b"", b"~").rows
+    ]
+
+
+def two_hours_without(*missing: int) -> History:
+    engine = MemoryEngine()
+    gone = {f"{SYMBOL}:{second}".encode() for second in missing}
+    engine.write([put for put in two_hours() if put[1] not in gone])
+    return History(engine, "the test's store")
+
+
+def test_a_gap_across_slices_is_one_gap():
+    history = two_hours_without(*range(T + 3590, T + 3610))
+    found = coverage(history, SYMBOL, T, T + 7201)
+    assert (found.gaps, found.live_s) == ((Gap(T + 3590, T + 3610, "unknown"),), 7181)
+
+
+@pytest.mark.parametrize("missing", [0, 3599, 3600, 7199, 7200])
+def test_a_second_missing_at_the_border_of_a_slice_is_seen(missing: int):
+    history = two_hours_without(T + missing)
+    found = coverage(history, SYMBOL, T, T + 7201)
+    assert (found.gaps, found.live_s) == ((Gap(T + missing, T + missing + 1, "unknown"),), 7200)
+
+
+def test_the_reason_of_a_record_is_nearer_than_an_incident():
+    history = store([not_live(T, "gap")], [incident(T - 1, T + 5, "outage", "killed", "*")])
+    assert coverage(history, SYMBOL, T, T + 2).gaps == (Gap(T, T + 1, "gap"), Gap(T + 1, T + 2, "outage (killed)"))
+
+
+def test_an_incident_of_another_symbol_explains_nothing():
+    history = store([live(T, "ETHUSDT")], [incident(T - 1, T + 5, "gap", "gap", "ETHUSDT")])
+    assert coverage(history, SYMBOL, T, T + 1).gaps == (Gap(T, T + 1, "unknown"),)
+
+
+def test_trades_that_stay_away_are_no_cause_of_a_missing_book():
+    missing = incident(T, T + 9, "trades_missing", "no answer, 5 attempts")
+    restart = incident(T, T + 9, "chain_restart", "id_restart", n=1)
+    history = store([], [missing, restart, incident(T - 5, T + 4, "missed_seconds", "the service stalled", "*")])
+    assert coverage(history, SYMBOL, T, T + 9).gaps == (
+        Gap(T, T + 5, "missed_seconds (the service stalled)"),
+        Gap(T + 5, T + 9, "unknown"),
+    )
+
+
+def test_a_month_that_nobody_recorded_is_one_gap_and_quickly_said():
+    """2,592,000 seconds beside 300 incidents: a look at each second would not end within a test's patience."""
+    incidents = [incident(T - 1000 + i, T - 999.5 + i, "gap", "gap", n=0) for i in range(300)]
+    found = coverage(store([], incidents), SYMBOL, T, T + 30 * 86_400)
+    assert found.gaps == (Gap(T, T + 30 * 86_400, "unknown"),)
+
+
+def test_a_store_that_never_heard_of_the_symbol_is_all_unknown():
+    assert coverage(store(), "NEWUSDT", T, T + 10).gaps == (Gap(T, T + 10, "unknown"),)
+
+
+def test_an_empty_window_has_no_ratio():
+    assert coverage(store([live(T)]), SYMBOL, T, T).ratio is None
