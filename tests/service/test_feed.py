@@ -648,3 +648,13 @@ def test_tickers_that_run_ahead_of_a_silent_book_bring_the_look_forward():
     desk.hear(quote(desk.id + 2, 99, 4, 101, 3, recv=T + 33), 33.0)
     desk.tick(34)
     assert len(desk.anchors) == 1
+
+
+def test_a_stream_that_lags_is_not_silent():
+    desk = Clocked(anchor_s=86_400.0).live(0.5)
+    desk.tick(61)
+    desk.answer(61, bids=[(99, 3), (98, 1)], update_id=desk.id + 40)
+    for at in range(62, 90):
+        desk.diff(at - 0.5)
+        assert desk.tick(at).snapshot is not None
+    assert desk.feed.sync.epoch == 1

@@ -4,13 +4,14 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from msgspec import structs
 from tests.core import build
-from tests.fakes import FailingEngine, FakeClock, InlineWriter, RestlessClock, run, settle
+from tests.fakes import FailingEngine, FakeClock, HeldWriter, InlineWriter, RestlessClock, run, settle
 
 from leadline.core.errors import ExchangeError, RateLimited, StoreFull, Unreachable
 from leadline.core.records import (
@@ -103,8 +104,8 @@ class House:
         self.renewed.append(why)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        recorder = asyncio.ensure_future(self.recorder.run(self.clock, InlineWriter()))
+    async def running(self, writer: ThreadPoolExecutor | None = None) -> AsyncIterator[None]:
+        recorder = asyncio.ensure_future(self.recorder.run(self.clock, writer or InlineWriter()))
         live = asyncio.ensure_future(self.live.run(self))
         await settle()
         try:
@@ -214,13 +215,14 @@ async def disturbed(house: House, disturb: Callable[[], Awaitable[None] | None])
         await house.clock.advance(5)
 
 
-@pytest.mark.parametrize("by_s", [2, 3600])
+@pytest.mark.parametrize("by_s", [1, 2, 3600])
 def test_a_clock_set_forward_leaves_an_incident_over_exactly_the_seconds_that_never_were(by_s: int):
     """At 10.5 it becomes 10.5 + by; the sleep ends half a second later, at second 11 + by. 11 .. 10 + by are missing."""
     house = House()
     run(disturbed(house, lambda: house.clock.set_wall(by_s)))
     (noted,) = house.history.incidents("*").rows
     assert (noted.kind, noted.cause, noted.detail) == ("missed_seconds", "the clock was set forward", f"{by_s} s")
+    assert (noted.start_ms, noted.end_ms) == ((house.start_s + 11) * 1000, (house.start_s + 10 + by_s) * 1000)
     cause = "missed_seconds (the clock was set forward)"
     assert house.causes(1, by_s + 15) == dict.fromkeys(range(11, 11 + by_s), cause)
     flagged = [second - house.start_s for second, record in house.records().items() if record.flags & Flag.CLOCK]
@@ -510,7 +512,7 @@ def test_a_late_answer_to_a_feed_that_crashed_is_not_given_to_its_successor():
 
         house.market.depth_answer = whenever
         async with house.running():
-            await house.send(house.update(11, 12), house.poison())
+            await house.send(Subscribed((BTC,), house.clock.wall_ns()), house.update(11, 12), house.poison())
             await house.clock.advance(1)
             house.market.depth_answer = never
             await house.send(house.update(11, 12))  # the successor's first question has the same number
@@ -539,6 +541,23 @@ def test_ten_crashes_in_a_row_are_survived_with_pauses_that_double(caplog: pytes
         assert [fields["count"] for fields in told(caplog, "feed_crashed")] == list(range(1, CRASHES_MAX + 1))
 
     run(test())
+
+
+def test_the_pause_after_each_crash_in_a_row_is_twice_as_long(caplog: pytest.LogCaptureFixture):
+    """A record that crashes the feed comes every second; it is heard only when the pause of 1, 2, 4, 8 s is over."""
+
+    async def test() -> list[int]:
+        house = House()
+        moments = []
+        async with house.running():
+            for second in range(33):
+                before = len(told(caplog, "feed_crashed"))
+                await house.send(house.poison())
+                moments += [second] * (len(told(caplog, "feed_crashed")) - before)
+                await house.clock.advance(1)
+        return moments
+
+    assert run(test()) == [0, 1, 3, 7, 15, 31]
 
 
 def test_the_eleventh_crash_in_a_row_ends_the_run_loudly():
@@ -629,6 +648,26 @@ def test_a_store_that_refuses_while_event_time_drives_stops_no_feed_and_loses_no
     run(test())
     assert told(caplog, "feed_crashed") == []
     assert any(r.getMessage().startswith(f"Failed to persist {BTC} snapshot: ") for r in caplog.records)
+
+
+def test_while_refused_rows_wait_for_the_writers_thread_nothing_is_written_beside_it():
+    """Two threads that put trades of one second together would lose some."""
+
+    async def test() -> None:
+        house, writer = House(event_ticks=True), HeldWriter()
+        async with house.running(writer):
+            house.engine.error = StoreFull("the test's store", "no space left on device")
+            await house.send(*seconds_of_updates(house, 10))
+            await house.clock.advance(1)
+            house.engine.error = None
+            await house.send(*seconds_of_updates(house, 10, 10))
+            await house.clock.advance(1)
+            assert (house.engine.writes, house.recorder.queue_length) == (0, 19)
+            while writer.in_hand:
+                await writer.let_through()
+            assert len(house.records()) == 19
+
+    run(test())
 
 
 # The end ---------------------------------------------------------------------------------

@@ -80,10 +80,11 @@ kinds = st.dictionaries(
 
 @st.composite
 def noted(draw: st.DrawFn) -> list[Incident]:
-    starts = draw(st.lists(st.integers((T - 5) * 1000, (T + 32) * 1000), max_size=6, unique=True))
+    whole = st.integers(T - 5, T + 32).map(lambda second: second * 1000)
+    starts = draw(st.lists(whole | st.integers((T - 5) * 1000, (T + 32) * 1000), max_size=6, unique=True))
     made = []
     for n, start_ms in enumerate(starts):
-        length_ms = draw(st.none() | st.integers(0, 12_000))
+        length_ms = draw(st.none() | st.sampled_from([0, 1000, 2000, 7000]) | st.integers(0, 12_000))
         end_ms = None if length_ms is None else start_ms + length_ms
         kind, cause = draw(st.sampled_from([("gap", "gap"), ("outage", "killed"), ("queue_full", "slow store")]))
         symbol = draw(st.sampled_from([SYMBOL, "*"]))
@@ -155,6 +156,12 @@ def test_a_second_missing_at_the_border_of_a_slice_is_seen(missing: int):
 def test_the_reason_of_a_record_is_nearer_than_an_incident():
     history = store([not_live(T, "gap")], [incident(T - 1, T + 5, "outage", "killed", "*")])
     assert coverage(history, SYMBOL, T, T + 2).gaps == (Gap(T, T + 1, "gap"), Gap(T + 1, T + 2, "outage (killed)"))
+
+
+def test_an_incident_covers_the_ticks_at_both_its_ends():
+    history = store([], [incident(T + 2, T + 4, "gap", "gap"), incident(T + 6.001, T + 7.999, "crossed", "crossed")])
+    causes = spread(coverage(history, SYMBOL, T, T + 9))
+    assert [causes[T + i] for i in range(9)] == ["unknown"] * 2 + ["gap"] * 3 + ["unknown"] * 2 + ["crossed", "unknown"]
 
 
 def test_an_incident_of_another_symbol_explains_nothing():

@@ -145,7 +145,9 @@ def test_epochs_count_on_from_the_store():
 
 def test_the_rules_of_each_symbol_are_told_once():
     eth = of("ETHUSDT", [SNAPSHOT, *steady(11, [0.5, 1.5])])
-    run = Run([SNAPSHOT, *steady(11, [0.5, 1.5]), structs.replace(SNAPSHOT, update_id=12), *eth])
+    again = [*steady(20, [2.5]), structs.replace(SNAPSHOT, update_id=20), *steady(21, [3.5])]
+    run = Run([SNAPSHOT, *steady(11, [0.5, 1.5]), *again, *eth])
+    assert run.replay.feeds[BTC].sync.epoch == 2
     assert run.ruled == [(BTC, 10, T), ("ETHUSDT", 10, T)]
 
 

@@ -145,7 +145,7 @@ class BookSync:
         self._asked_early = False
         self._anchor_id: int | None = None
         self._anchor: Book | None = None
-        self._anchor_at = 0.0
+        self._anchor_at = self._applied_at = 0.0
         self._silent = False  # nothing but an update proves that the stream is alive again
         self._newest: tuple[int, int] | None = None  # (u, E) of the newest update of this connection
 
@@ -247,7 +247,7 @@ class BookSync:
     def time_passed(self, now: float) -> list[Effect]:
         """A second snapshot that stays ahead of the stream shows that the stream delivers nothing: the book is old, not quiet."""
         book, anchor = self._book, self._anchor
-        if book is None or anchor is None or now - self._anchor_at < SILENT_S:
+        if book is None or anchor is None or now - max(self._anchor_at, self._applied_at) < SILENT_S:
             return []
         fault = Fault(Lost.SILENT, f"the exchange is at {anchor.update_id}, its stream at {book.update_id}")
         self._leave_live(fault)
@@ -291,7 +291,7 @@ class BookSync:
             return []
         self.events_applied += 1
         self.first_applied = self.first_applied or (update.first_id, update.last_id)
-        self.bridged = True
+        self.bridged, self._applied_at = True, now
         if self._anchor_id is None:
             return []
         self._buffer.append(update)  # retained for the bridge of the anchor

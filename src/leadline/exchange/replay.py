@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import IO, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import msgspec
+
 from leadline.core import capture
 from leadline.core.errors import CaptureError, Malformed
 from leadline.core.records import DepthSnapshot, DepthUpdate, Disconnected, MarketEvent, SymbolRules, Trade
@@ -25,6 +27,8 @@ ReplayEvent = MarketEvent | DepthSnapshot
 
 _AGG_STREAM = re.compile(rb'"stream":"([^"]+)@aggTrade"')
 _GZIP_MAGIC = b"\x1f\x8b"
+QUEUE_MAX = 50_000  # events that may wait behind one open aggregate: half an hour of a busy symbol
+CUT_LINE = "the file ends in the middle of a line"
 
 
 class Recording:
@@ -53,7 +57,7 @@ class Recording:
         decoder = wire.FrameDecoder()
         trades = _Aggregator()
         newest: dict[int, dict[str, int]] = {}  # by file: the last id seen of each symbol
-        for _, file, line in heapq.merge(*(self._lines(n, path) for n, path in enumerate(self.paths)), key=_by_time):
+        for file, line in heapq.merge(*(self._lines(n, path) for n, path in enumerate(self.paths)), key=_by_time):
             seen = newest.setdefault(file, {})
             try:
                 match line:
@@ -103,26 +107,29 @@ class Recording:
             raise CaptureError(str(path), 1, "not a capture: no message in it")
         return symbols
 
-    def _lines(self, file: int, path: Path) -> Iterator[tuple[int, int, capture.CaptureLine]]:
-        """(moment, file, line) of one file, moments never falling; a file that ends in the middle ends here, and is noted."""
-        number, newest_ns = 0, 0
+    def _lines(self, file: int, path: Path) -> Iterator[tuple[int, capture.CaptureLine]]:
+        """The lines of one file; a file that ends in the middle ends here, and is noted."""
+        number = 0
         try:
             with _opened(path) as lines:
                 for number, line in enumerate(lines, 1):
                     self.bytes_read += len(line)
                     parsed = self._parsed(path, number, line)
                     if parsed is not None:
-                        newest_ns = max(newest_ns, parsed.ts_recv_ns)
-                        yield newest_ns, file, parsed
+                        yield file, parsed
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             self.errors.append(CaptureError(str(path), number + 1, f"the file ends in the middle: {error}"))
 
     def _parsed(self, path: Path, number: int, line: bytes) -> capture.CaptureLine | None:
         try:
-            return capture.parse(line)
+            parsed = capture.parse(line)
+            if line.endswith(b"\n") or _whole(parsed):
+                return parsed
+            self.errors.append(CaptureError(str(path), number, CUT_LINE))
+            return None
         except capture.NotACaptureLine as error:
             if not line.endswith(b"\n"):
-                self.errors.append(CaptureError(str(path), number, "the file ends in the middle of a line"))
+                self.errors.append(CaptureError(str(path), number, CUT_LINE))
             else:
                 self.malformed += 1
                 self.errors.append(CaptureError(str(path), number, str(error)))
@@ -162,14 +169,19 @@ class _Aggregator:
 
     def ready(self) -> Iterator[ReplayEvent]:
         queue = self._queue
+        if len(queue) > QUEUE_MAX and queue[0] == [None]:  # a symbol that trades no more must not hold back the others
+            self._close(next(symbol for symbol, (place, _) in self._open.items() if place is queue[0]))
         while queue and (not queue[0] or queue[0][0] is not None):
             yield from (event for event in queue.popleft() if event is not None)
 
     def flush(self) -> Iterator[ReplayEvent]:
-        for place, fills in self._open.values():
-            place[0] = self._aggregate(fills)
-        self._open.clear()
+        for symbol in list(self._open):
+            self._close(symbol)
         yield from self.ready()
+
+    def _close(self, symbol: str) -> None:
+        place, fills = self._open.pop(symbol)
+        place[0] = self._aggregate(fills)
 
     def _aggregate(self, fills: list[wire.RawTrade]) -> Trade:
         first, last = fills[0], fills[-1]
@@ -212,7 +224,10 @@ def _snapshot(answer: capture.Answer, seen: dict[str, int]) -> DepthSnapshot | N
     if not url.path.endswith("/depth"):
         return None
     query = parse_qs(url.query)
-    limit = int(query.get("limit", ["100"])[0])
+    text = query.get("limit", ["100"])[0]
+    if not text.isdecimal():
+        raise Malformed("limit", f"not a number: {text[:40]!r}")
+    limit = int(text)
     if "symbol" in query:
         return wire.depth_snapshot(answer.body, query["symbol"][0].upper(), limit)
     snapshot = wire.depth_snapshot(answer.body, "", limit)
@@ -220,6 +235,16 @@ def _snapshot(answer: capture.Answer, seen: dict[str, int]) -> DepthSnapshot | N
         raise Malformed("symbol", "a depth answer before any stream of its symbol")
     symbol = min(seen, key=lambda name: abs(seen[name] - snapshot.update_id))
     return wire.depth_snapshot(answer.body, symbol, limit)
+
+
+def _whole(line: capture.CaptureLine | None) -> bool:
+    """Whether the message of a last line without its newline is all there: a cut may fall behind an inner brace."""
+    if isinstance(line, capture.Frame | capture.Answer):
+        try:
+            msgspec.json.decode(line.body)
+        except msgspec.DecodeError:
+            return False
+    return True
 
 
 def _symbols(url: str) -> list[str]:
@@ -246,5 +271,5 @@ def _base_name(path: Path) -> str:
     return name
 
 
-def _by_time(item: tuple[int, int, capture.CaptureLine]) -> int:
-    return item[0]
+def _by_time(item: tuple[int, capture.CaptureLine]) -> int:
+    return item[1].ts_recv_ns

@@ -120,6 +120,7 @@ class Feed:
             start_cause="feed_crash",
         )
         heir._blocks, heir._incidents, heir._next_tick = self._blocks, self._incidents, self._next_tick
+        heir._newest_event_ns = self._newest_event_ns
         if self._open_incident is not None:
             heir._incidents.append(structs.replace(self._open_incident, end_ms=began_ns // 1_000_000))
         heir.begin(began_ns)
