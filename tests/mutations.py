@@ -108,7 +108,7 @@ MUTATIONS: list[Mutation] = [
             ),
             ("if self._newest is not None and book.update_id < self._newest[0]:", "if False:"),
             ("if low is None or key >= low}", "}"),
-            ("now - self._anchor_at < SILENT_S", "now - self._anchor_at <= SILENT_S"),
+            ("self._applied_at) < SILENT_S", "self._applied_at) <= SILENT_S"),
             ("if self.state is not BookState.WAITING or self._silent:", "if self.state is not BookState.WAITING:"),
             ("        self._silent = False\n        if", "        if"),
             ("missing += len(there.keys() - here.keys())", "missing += len(here.keys() - there.keys())"),

@@ -84,7 +84,8 @@ class _Sink:
 
     def write(self, rows: Sequence[SymbolSecond], incidents: Sequence[Incident] = ()) -> list[tuple[SymbolSecond, Exception]]:
         failed = self._history.write(rows, incidents)
-        newest = max((row.second for row in rows if row.record is not None), default=None)
+        unwritten = {id(row) for row, _ in failed}
+        newest = max((row.second for row in rows if row.record is not None and id(row) not in unwritten), default=None)
         if newest is not None:
             with contextlib.suppress(OSError):  # a witness that cannot be written is no loss of data
                 self._side.note(newest)
@@ -107,19 +108,13 @@ def replay(recording: Recording, settings: Settings, data: Path, progress: Calla
     with _closing(open_writer(settings, data)) as engine:
         history = History(engine, str(data))
         recorder = Recorder(_Sink(history, SideFile(data / SIDE_FILE)), snapshot_lines=settings.log.snapshot_lines)
-        opened = False
-
-        def first_snapshot(snapshot: DepthSnapshot, since_s: int) -> None:
-            nonlocal opened
-            if not opened:  # created: by the recording's clock, so that the same recording makes the same bytes
-                history.open_for(recording.origin, since_s)
-                opened = True
-            history.set_rules(inferred_rules(snapshot, since_s))
-
-        origin = history.meta("origin", str)
-        if origin is not None:
-            history.open_for(recording.origin, 0)
-        run = Replay(recorder, epochs=lambda symbol: last_epoch(history, symbol), first_snapshot=first_snapshot)
+        run = Replay(
+            recorder,
+            epochs=lambda symbol: last_epoch(history, symbol),
+            first_snapshot=lambda snapshot, since_s: history.set_rules(inferred_rules(snapshot, since_s)),
+        )
+        # created: by the recording's clock, so that the same recording makes the same bytes.
+        history.open_for(recording.origin, recording.first_recv_ns // NANO)
         run.run(_watched(recording, progress))
         history.set_meta({"clean_shutdown": True})
         engine.flush()
@@ -224,7 +219,7 @@ async def _introduced(rest: BinanceRest, settings: Settings, clock: Clock) -> tu
 
 
 def depth_limits(symbols: int) -> tuple[int, int]:
-    """Levels of the first snapshot and of those beside a live book (BINANCE section 7).
+    """Levels of the first snapshot and of those beside a live book (docs/exchange.md).
 
     Few symbols ask for everything at once (weight 250 each); more start with 1,000 (50) or 100 levels (5) and deepen afterwards.
     """
@@ -278,6 +273,9 @@ async def _record(
         last_s = history.last_second(symbol)
         if newest_s is not None and last_s is not None and last_s < newest_s:
             feed.incident("not_followed", (last_s + 1) * 1000, newest_s * 1000, "not in the symbols setting", "")
+        for incident in history.incidents(symbol).rows:
+            if incident.end_ms is None and newest_s is not None:
+                feed.close_left_open(incident, (newest_s + 1) * 1000)
         if not event_ticks:
             feed.begin(now_ns)
         return feed

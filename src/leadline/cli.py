@@ -3,11 +3,13 @@
 Exit codes: 0 done, 1 our bug, 2 a wrong request, 3 unknown symbol, 4 not ready or rate limited, 5 exchange, 6 store.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from leadline.core.errors import InvalidRequest, LeadlineError
 
@@ -15,8 +17,26 @@ if TYPE_CHECKING:
     from leadline.config import Loaded
     from leadline.service.feed import Feed
 
+UNIX_S_MAX = 1e10  # 2286-11-20, the last second a store can hold; more is most likely milliseconds
+
+
+class _Commands(TyperGroup):
+    """A reader of our output that has seen enough (`| head -1`) ends a command quietly."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """Run it, and see that its output was taken."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit fails again, aloud
+            raise typer.Exit(0) from None
+        return result
+
+
 app = typer.Typer(
     name="leadline",
+    cls=_Commands,
     help=(
         "Live order books of Binance symbols, recorded every second with every trade.\n\n"
         "Exit codes: 0 done, 1 our bug, 2 a wrong request, 3 unknown symbol, 4 not ready or rate limited, 5 exchange, 6 store."
@@ -47,9 +67,6 @@ def main() -> None:
     except LeadlineError as error:
         typer.echo(f"leadline: {error}", err=True)
         sys.exit(error.exit_code)
-    except BrokenPipeError:  # the reader of our output has seen enough
-        sys.stderr.close()
-        sys.exit(0)
 
 
 # Recording -------------------------------------------------------------------
@@ -110,7 +127,10 @@ def replay(
         run = house.replay(recording, loaded.settings, data, progress=advance)
     if summary is not None:
         body = {"symbols": {symbol: _summary(feed) for symbol, feed in sorted(run.feeds.items())}}
-        summary.write_bytes(msgspec.json.format(msgspec.json.encode(body)) + b"\n")
+        try:
+            summary.write_bytes(msgspec.json.format(msgspec.json.encode(body)) + b"\n")
+        except OSError as error:
+            raise InvalidRequest("--summary", f"{summary}: {error.strerror}") from error
     for symbol, feed in sorted(run.feeds.items()):
         typer.echo(f"{symbol}: {feed.snapshots_taken} snapshots, {feed.fills} trades, {feed.gaps} gaps", err=True)
     if recording.malformed:
@@ -144,11 +164,17 @@ def standin(
     _log(_settings(None, None, None, None, None, log_level))
     files = [*(replay_files or []), *(more or [])]
     if files:
-        source: Any = recorded.Recording(files)
+        try:
+            source: Any = recorded.Recording(files)
+        except (ValueError, OSError) as error:
+            raise InvalidRequest("--replay", str(error)) from error
     else:
         names = [name.strip().upper() for name in symbols.split(",")]
         source = market.RandomMarket(seed, names, start_ms=SystemClock().wall_ns() // 1_000_000)
-    server.run(source, speed=speed, host=host, port=port, hold=hold, at_end="loop" if loop else "stay")
+    try:
+        server.run(source, speed=speed, host=host, port=port, hold=hold, at_end="loop" if loop else "stay")
+    except OSError as error:
+        raise InvalidRequest("--port", f"cannot listen on {host}:{port}: {error.strerror}") from error
 
 
 # Reading ---------------------------------------------------------------------
@@ -169,7 +195,7 @@ def export(
 
     exporting.check(what, form)
     with house.open_reader(_path(data)) as history:
-        name = _known(history, symbol)
+        name = _known(history, symbol, service=what == "incidents")
         with _progress("export", None) as advance:
             exporting.write(
                 history,
@@ -296,9 +322,13 @@ def _settings(
 
 
 def _log(loaded: "Loaded") -> None:
+    import logging
+
     from leadline import logs
 
     logs.setup(loaded.settings.log.level, loaded.settings.log.format)
+    if loaded.ignored:  # read-only: there is no account, and no key is ever sent
+        logging.getLogger("leadline.config").info("credentials_ignored", extra={"names": ",".join(loaded.ignored)})
 
 
 def _path(data: Path | None) -> Path:
@@ -311,15 +341,15 @@ def _form(form: str | None) -> str:
     return form or ("table" if sys.stdout.isatty() else "json")
 
 
-def _known(history: Any, symbol: str) -> str:
-    """The symbol as stored. Raises UnknownSymbol with near matches."""
+def _known(history: Any, symbol: str, *, service: bool = False) -> str:
+    """The symbol as stored; `*`, the whole service, where it has something to say. Raises UnknownSymbol with near matches."""
     import difflib
 
     from leadline.core.errors import UnknownSymbol
 
     name = symbol.strip().upper()
     symbols = history.symbols()
-    if name not in symbols and name != "*":
+    if name not in symbols and not (service and name == "*"):
         raise UnknownSymbol(name, difflib.get_close_matches(name, symbols, n=5, cutoff=0.4) or symbols[:5], "in this store")
     return name
 
@@ -331,14 +361,16 @@ def _moment(field: str, text: str | None) -> float | None:
     if text is None:
         return None
     try:
-        return float(text)
+        seconds = float(text)
     except ValueError:
-        pass
-    try:
-        moment = datetime.datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidRequest(field, f"not a time: {text!r}", "unix seconds or ISO 8601") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()
+        try:
+            moment = datetime.datetime.fromisoformat(text)
+        except ValueError:
+            raise InvalidRequest(field, f"not a time: {text!r}", "unix seconds or ISO 8601") from None
+        return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()
+    if not abs(seconds) < UNIX_S_MAX:
+        raise InvalidRequest(field, f"not a time: {text!r}", "unix seconds (not milliseconds) or ISO 8601")
+    return seconds
 
 
 def _summary(feed: "Feed") -> dict[str, Any]:

@@ -18,7 +18,7 @@ from leadline.core.errors import InvalidRequest
 ENV_PREFIX = "LEADLINE_"
 ALIASES = {"PERSISTENT_SYMBOLS": "symbols", "ANALYTICS_DATA_PATH": "store.path"}  # names of the specification
 IGNORED_ENV = {"LEADLINE_CONFIG", "LEADLINE_CAPTURES"}
-SECRETS_IGNORED = ("BINANCE_API_KEY", "BINANCE_API_SECRET")
+CREDENTIALS = ("BINANCE_API_KEY", "BINANCE_API_SECRET")
 
 _DURATION = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZE = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
@@ -30,7 +30,9 @@ class Store(Struct, frozen=True, forbid_unknown_fields=True):
     path: Annotated[str, Meta(description="data folder; flag `--data`; alias `ANALYTICS_DATA_PATH`")] = "./data/analytics"
     cache_mb: Annotated[int, Meta(ge=0, le=65536, description="block cache in MiB; 0: 8 up to 4 symbols, 64 above")] = 0
     write_buffer_mb: Annotated[int, Meta(ge=0, le=1024, description="write buffer in MiB; 0: 1 per 2 symbols, 2 to 16")] = 0
-    min_free_mb: Annotated[int, Meta(ge=0, description="below this free space the oldest data is cut at once")] = 512
+    min_free_mb: Annotated[
+        int, Meta(ge=0, description="free space, looked at every 10 minutes, below which the oldest data is cut")
+    ] = 512
 
 
 class Retention(Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,10 +95,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Loaded(Struct, frozen=True):
-    """The settings, and for each key where its value came from."""
+    """The settings, and for each key where its value came from. ignored: credentials that were given and are of no use here."""
 
     settings: Settings
     origins: dict[str, str]
+    ignored: tuple[str, ...] = ()
 
 
 def load(
@@ -118,7 +121,7 @@ def load(
             origins[key] = source
     settings = _built(values)
     _ = settings.retention.max_age_s, settings.retention.max_size_bytes
-    return Loaded(settings, origins)
+    return Loaded(settings, origins, tuple(name for name in CREDENTIALS if name in environ))
 
 
 def flat(settings: Settings) -> dict[str, Any]:
@@ -179,7 +182,7 @@ def _built(values: dict[str, Any]) -> Settings:
         return msgspec.convert(nested, Settings, strict=False)
     except msgspec.ValidationError as error:
         sentence, _, path = str(error).partition(" - at `$.")
-        raise InvalidRequest(path.rstrip("`") or "settings", sentence) from error
+        raise InvalidRequest(path.rstrip("`").partition("[")[0] or "settings", sentence) from error
 
 
 def _symbols(value: Any) -> list[str]:
@@ -206,7 +209,7 @@ def _from_file(path: Path | None) -> list[tuple[str, dict[str, Any]]]:
         raise InvalidRequest("config", f"{place}: {error}") from error
     found: dict[str, Any] = {}
     for name, value in document.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             found |= {f"{name}.{inner}": inner_value for inner, inner_value in value.items()}
         else:
             found[name] = value

@@ -51,7 +51,9 @@ def _disk(settings: Settings) -> list[Finding]:
 
 def _store(settings: Settings) -> list[Finding]:
     path = Path(settings.store.path)
-    if not path.is_dir():
+    if path.exists() and not path.is_dir():
+        return []  # said by the check of the disk
+    if not path.is_dir() or not any(path.iterdir()):
         return [Finding("ok", "store", "none yet; `leadline serve` makes it")]
     try:
         with app.open_reader(path) as history:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import structs
 
 from leadline.core.errors import InvalidRequest
-from leadline.core.records import BANDS_BPS, SIZES_QUOTE, TOP_LEVELS, BookSnapshot, MinuteBlock, SecondRecord, Trade
+from leadline.core.records import BANDS_BPS, SIZES_QUOTE, TOP_LEVELS, BookSnapshot, LevelEvent, MinuteBlock, SecondRecord, Trade
 from leadline.core.second import RANKS
 from leadline.core.units import E8, decimal_text, decimal_text_e16
 from leadline.store.history import History, slices
@@ -138,6 +138,9 @@ def _second_row(record: SecondRecord) -> dict[str, Any]:
 def _value(name: str, value: Any) -> Any:
     if value is None or name == "minute":
         return None if value is None else structs.asdict(value)
+    if isinstance(value, LevelEvent):
+        prices = [decimal_text(number) for number in (value.price_e8, value.peak_e8, value.displayed_e8, value.traded_e8)]
+        return [value.kind, value.side, *prices, value.born_ms, value.died_ms, value.distance_bps]
     if isinstance(value, list):
         return [_value(name, item) for item in value]
     if name in _E8:
@@ -165,12 +168,17 @@ def _flat(row: dict[str, Any]) -> list[Any]:
         if name == "minute":
             for inner, length in _MINUTE_LENGTHS.items():
                 part = None if value is None else value[inner]
-                flat += (part or [None] * length) if length else [part]
+                flat += _padded(part, length) if length else [part]
         elif name in _LENGTHS:
-            flat += value if value is not None else [None] * _LENGTHS[name]
+            flat += _padded(value, _LENGTHS[name])
         else:
             flat.append(value)
     return flat
+
+
+def _padded(values: list[Any] | None, length: int) -> list[Any]:
+    values = values or []
+    return values + [None] * (length - len(values))
 
 
 def _trades(history: History, symbol: str, lo: int, hi: int, start_s: float | None, end_s: float | None) -> Iterator[Row]:
@@ -179,7 +187,7 @@ def _trades(history: History, symbol: str, lo: int, hi: int, start_s: float | No
         _tell(window.unreadable)
         for block in window.rows:
             for trade in block.trades:
-                seconds = trade.ts_trade_ns / 1e9
+                seconds = trade.ts_trade_ns / 10**9  # rounded once, as the bounds are: 1e9 would round twice
                 if (start_s is None or seconds >= start_s) and (end_s is None or seconds < end_s):
                     yield _trade_row(trade)
 

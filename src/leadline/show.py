@@ -13,6 +13,7 @@ from leadline.core.errors import BookNotLive
 from leadline.core.units import decimal_text
 from leadline.service import queries
 from leadline.store.history import History
+from leadline.store.keys import SECOND_MIN
 
 GAPS_SHOWN = 20
 
@@ -67,7 +68,7 @@ def coverage(history: History, symbols: Sequence[str], start_s: float | None, en
         first = history.first_second(symbol)
         if first is None or newest is None:
             continue
-        lo = first if start_s is None else -int(-start_s // 1)
+        lo = first if start_s is None else max(SECOND_MIN, -int(-start_s // 1))
         hi = newest + 1 if end_s is None else -int(-end_s // 1)
         answers.append(queries.coverage(history, symbol, lo, max(lo, hi)))
     if form == "json":

@@ -51,7 +51,7 @@ def hft_lines(path: Path) -> list[tuple[int, bytes]]:
 
 
 class ReferenceBook:
-    """A book as BINANCE section 5 says, in Decimals."""
+    """A book as docs/exchange.md says, in Decimals."""
 
     def __init__(self, snapshot: dict) -> None:
         self.id = snapshot["lastUpdateId"]

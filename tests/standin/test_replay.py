@@ -40,7 +40,7 @@ def test_two_files_are_one_recording_in_the_order_of_local_time() -> None:
     ]
 
     assert sent == expected
-    assert recording.origin == "replay:btcusdt_20240808.gz+ethusdt_20240808.gz"
+    assert recording.origin == "replay:btcusdt_20240808+ethusdt_20240808"
     assert recording.symbols == ("BTCUSDT", "ETHUSDT")
 
 

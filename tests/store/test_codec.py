@@ -78,7 +78,7 @@ SECOND_V1 = [
     1, 2, "1.2", "1.3", 3, 4, "1.4", [["large", "BID", 201, 202, 203, 204, 205, 206, 7.5]], 6,
     [60, [1.5, None], [2.5, None], [3.5, None], [4.5, None]],
 ]  # fmt: skip
-"""samples.record with its minute block, written out by hand in the order of ANALYTICS 1.2."""
+"""samples.record with its minute block, written out by hand in the order of docs/records.md."""
 
 
 def test_seconds_v1_are_these_bytes_in_the_documents_order():

@@ -19,6 +19,13 @@ _CF_OPEN = re.compile(rb"(wss?://\S+) <-> (\d{9,11}(?:\.\d+)?)\s*")
 _CF_NOTE = re.compile(rb"configuration: .*\s*")
 
 
+def base_name(file_name: str) -> str:
+    """What a recording is called by: its file's name without the endings that tell format and part."""
+    for suffix in (".gz", ".raw", ".ws", ".http", ".jsonl", ".txt"):
+        file_name = file_name.removesuffix(suffix)
+    return file_name
+
+
 class Frame(Struct, frozen=True, gc=False):
     """One WebSocket message as received."""
 

@@ -178,7 +178,8 @@ class StoreCorrupt(StoreError):
 
     def __str__(self) -> str:
         place = f" at {self.family}/{self.key}" if self.key else f" in {self.family}" if self.family else ""
-        return f"store {self.path} is damaged{place}: {self.why}; `leadline store repair --data DIR` tries to mend a copy"
+        remedy = "`leadline store repair --data DIR` tries to mend it and keeps a copy"
+        return f"store {self.path} is damaged{place}: {self.why}; {remedy}"
 
 
 class StoreMismatch(StoreError):

@@ -40,9 +40,10 @@ class Recording:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = list(paths)
-        self.name = "+".join(sorted({_base_name(path) for path in self.paths}))
+        self.name = "+".join(sorted({capture.base_name(path.name) for path in self.paths}))
         self.bytes_total = 0
         self.bytes_read = 0
+        self.first_recv_ns = 0
         self.malformed = 0
         self.errors: list[CaptureError] = []
         self._aggregated = {symbol for path in self.paths for symbol in self._scan(path)}
@@ -92,8 +93,11 @@ class Recording:
                 for line in lines:
                     self.bytes_total += len(line)
                     if first and line.strip():
-                        capture.parse(line)
+                        if (parsed := capture.parse(line)) is None:
+                            continue
                         first = False
+                        if not 0 < self.first_recv_ns < parsed.ts_recv_ns:
+                            self.first_recv_ns = parsed.ts_recv_ns
                     if match := _AGG_STREAM.search(line[:200]):
                         symbols.add(match[1].decode().upper())
         except capture.NotACaptureLine as error:
@@ -262,13 +266,6 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
                 yield cast(IO[bytes], unpacked)
         else:
             yield file
-
-
-def _base_name(path: Path) -> str:
-    name = path.name
-    for suffix in (".gz", ".raw", ".ws", ".http", ".jsonl", ".txt"):
-        name = name.removesuffix(suffix)
-    return name
 
 
 def _by_time(item: tuple[int, capture.CaptureLine]) -> int:

@@ -347,6 +347,7 @@ class Feed:
         self.audit.restart()
         self.audit.book_changed(book)
         self._note_reach()
+        self._deepen = self._shallow
         if self._anchor_s is not None:
             self._diff_at, self._quiet_look_s = now, QUIET_LOOK_S
             self._anchor_due = now if self._deepen else now + self._anchor_s
@@ -430,6 +431,10 @@ class Feed:
         incident = Incident(self.symbol, second, n, kind, start_ms, end_ms, epoch_before, None, cause, detail)
         self._incidents.append(incident)
         return incident
+
+    def close_left_open(self, incident: Incident, end_ms: int) -> None:
+        """End an incident that an earlier run was killed over: what came after is the outage's, not its."""
+        self._incidents.append(structs.replace(incident, end_ms=max(end_ms, incident.start_ms)))
 
     def begin(self, clock_ns: int) -> None:
         """From the first sign of life until the first LIVE book, the missing seconds have an incident too."""

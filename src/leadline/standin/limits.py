@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """Every limit with the exchange's figure (BINANCE sections 3, 7, 8); each can be lowered or stretched."""
+    """Every limit with the exchange's figure (docs/exchange.md); each can be lowered or stretched."""
 
     messages_per_s: int = 5
     streams: int = 1024

@@ -1,4 +1,4 @@
-"""A source from a seed: a small random market. A placeholder: alive and exact, not calibrated (STANDIN section 4 comes later).
+"""A source from a seed: a small random market. A placeholder: alive and exact, not calibrated (docs/standin.md).
 
 Integers throughout (ticks, lots of 1e-8, microseconds), raw bits of one generator per (seed, symbol, purpose), no library
 distribution: same seed, same bytes, on every machine. Levels are born at log-uniform distances from their own best and die

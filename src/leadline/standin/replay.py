@@ -57,7 +57,7 @@ class Recording:
         """paths: hft or cf files, plain or gzip (captures/README.md); an exchangeInfo answer among them is served."""
         files = [Path(path) for path in paths]
         self.skipped = 0
-        self._origin = "replay:" + "+".join(path.name for path in files)
+        self._origin = "replay:" + "+".join(sorted({capture.base_name(path.name) for path in files}))
         self._info: list[dict[str, object]] = []
         raw: list[_Event] = []
         for path in files:

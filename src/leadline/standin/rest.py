@@ -1,4 +1,4 @@
-"""The REST surface under /api/v3 (STANDIN section 7): parameters, weights, headers, official errors."""
+"""The REST surface under /api/v3 (docs/standin.md): parameters, weights, headers, official errors."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""The stand-in as a server: routes, playback, and the control path under /_standin/ (STANDIN section 10)."""
+"""The stand-in as a server: routes, playback, and the control path under /_standin/ (docs/standin.md)."""
 
 import asyncio
 import ipaddress
@@ -333,7 +333,7 @@ def _only_loopback(request: web.Request) -> None:
 
 
 def _server_shutdown(event_ms: int, *, wrapped: bool) -> bytes:
-    """Shape: BINANCE section 3."""
+    """Shape: Binance web-socket-streams.md, 2026-07-21."""
     raw = b'{"e":"serverShutdown","E":%d}' % event_ms
     return b'{"stream":"!serverShutdown","data":%b}' % raw if wrapped else raw
 

@@ -1,4 +1,4 @@
-"""The WebSocket surface (STANDIN section 6): connections, control messages, pings, and who gets which frame."""
+"""The WebSocket surface (docs/standin.md): connections, control messages, pings, and who gets which frame."""
 
 import asyncio
 import re

@@ -127,7 +127,7 @@ class Source(Protocol):
     def agg_trades(
         self, symbol: str, *, from_id: int | None, start_ms: int | None, end_ms: int | None, limit: int
     ) -> Sequence[AggTrade]:
-        """Aggregate trades sent so far; the rules of BINANCE section 7, oldest first."""
+        """Aggregate trades sent so far; the rules of Binance rest-api.md, oldest first."""
         ...
 
     def trades(self, symbol: str, limit: int) -> Sequence[Trade]:
@@ -189,7 +189,7 @@ _QUOTES = ("FDUSD", "USDT", "USDC", "BUSD", "TUSD", "BTC", "ETH", "BNB", "EUR", 
 
 
 def symbol_info(symbol: str, tick_e8: int, step_e8: int) -> dict[str, object]:
-    """One entry of exchangeInfo with every key that clients index blindly, PRICE_FILTER first (STANDIN section 7)."""
+    """One entry of exchangeInfo with every key that clients index blindly, PRICE_FILTER first (docs/standin.md)."""
     quote = next((q for q in _QUOTES if symbol.endswith(q) and symbol != q), symbol[-3:])
     return {
         "symbol": symbol,

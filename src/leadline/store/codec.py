@@ -37,7 +37,7 @@ from leadline.core.records import (
     TradeState,
 )
 
-SLICE = 256  # 7.5 us a snapshot in slices, 10.2 all at once: the garbage collector (STORAGE 8)
+SLICE = 256  # 7.5 us a snapshot in slices, 10.2 all at once: the garbage collector (docs/store.md)
 NS_PER_MS = 1_000_000
 
 _pack = msgspec.msgpack.Encoder().encode

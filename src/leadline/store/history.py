@@ -305,7 +305,7 @@ class History:
     # meta ---------------------------------------------------------------------
 
     def meta(self, name: str, kind: Any = Any) -> Any:
-        """A value by its plain name (STORAGE 3 lists them), or None. Raises RecordUnreadable if it is no `kind`."""
+        """A value by its plain name (docs/store.md lists them), or None. Raises RecordUnreadable if it is no `kind`."""
         key = name.encode()
         value = self.engine.get("meta", key)
         return None if value is None else self._decoded("meta", key, value, lambda v: codec.decode_meta(v, kind))

@@ -1,4 +1,4 @@
-"""RocksDB behind the Engine protocol, and the only file that imports rocksdict. Its traps end here (STORAGE 6).
+"""RocksDB behind the Engine protocol, and the only file that imports rocksdict. Its traps end here (docs/store.md).
 
 T1  options given at a reopen are ignored for families they are not given for: every family is named, and read back.
 T2  an iterator keeps a bare pointer to its upper bound: bound, options and iterator are locals of one function.
@@ -36,7 +36,7 @@ from leadline.store import keys
 from leadline.store.engine import FAMILIES, Damage, Put, Range, Scan
 
 MB = 1 << 20
-BLOCK_BYTES = 16 << 10  # 178 B a snapshot on disk and 21 us a get; 4 kB: 207 B, 64 kB: 50 us (STORAGE 5)
+BLOCK_BYTES = 16 << 10  # 178 B a snapshot on disk and 21 us a get; 4 kB: 207 B, 64 kB: 50 us (docs/store.md)
 BLOOM_BITS = 10
 ZSTD_LEVEL = 3
 WAL_BYTES_MAX = 64 * MB  # without it a rarely written family pins the whole log
@@ -168,7 +168,7 @@ class RocksEngine:
         self._note_manifest()
 
     def compact(self, family: str, lo: bytes, hi: bytes) -> None:
-        """Lets go of the GIL; 0.2-1.4 s for a retention cut (STORAGE 10)."""
+        """Lets go of the GIL; 0.2-1.4 s for a retention cut (docs/store.md)."""
         with self._translated(family):
             self._family(family).compact_range(lo, hi)
 
@@ -314,7 +314,7 @@ def _options(cache: Cache, write_buffer_bytes: int, *, create: bool) -> Options:
     table = BlockBasedOptions()
     table.set_block_cache(cache)
     table.set_block_size(BLOCK_BYTES)
-    table.set_bloom_filter(BLOOM_BITS, False)  # whole keys; no prefix extractor anywhere (STORAGE 3)
+    table.set_bloom_filter(BLOOM_BITS, False)  # whole keys; no prefix extractor anywhere (docs/store.md)
     table.set_cache_index_and_filter_blocks(True)
     options = Options(raw_mode=True)
     options.create_if_missing(create)

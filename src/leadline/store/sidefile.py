@@ -1,6 +1,6 @@
 """A small witness beside the log: the last second that was surely written.
 
-RocksDB opens over a log damaged in the middle and is silent about what came after (STORAGE 9); this file is not.
+RocksDB opens over a log damaged in the middle and is silent about what came after (docs/store.md); this file is not.
 """
 
 import os

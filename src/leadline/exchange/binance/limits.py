@@ -1,7 +1,7 @@
 """What we may send, and when. Decisions are functions of state and `now`; the waiting around them is thin.
 
-Weights and bans belong to the IP address, so one WeightBudget serves all REST of the process (BINANCE sections 7 and 8).
-Message limits belong to a socket: one Gate each (section 3).
+Weights and bans belong to the IP address, so one WeightBudget serves all REST of the process (docs/exchange.md).
+Message limits belong to a socket: one Gate each.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from leadline.clock import Clock
 
 MINUTE_NS = 60_000_000_000
-SPARE_SHARE = 0.2  # of the minute's budget, for what is more urgent than a re-anchor or an audit (BINANCE section 7)
+SPARE_SHARE = 0.2  # of the minute's budget, for what is more urgent than a re-anchor or an audit (docs/exchange.md)
 RAMP_NS = MINUTE_NS  # after a stop the budget comes back over one minute, from a tenth
 RAMP_FROM = 0.1
 LOOK_AGAIN_S = 1.0  # wall time may step and limits may change while somebody waits

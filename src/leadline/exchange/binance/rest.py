@@ -1,7 +1,7 @@
 """Binance over REST: market data only, each request paid for from the one weight budget, each failure with its own type.
 
 Status first, body after: what refuses us is often not the exchange but something in front of it, and not JSON
-(BINANCE sections 7 and 8, PITFALLS L1-L5).
+(docs/exchange.md).
 """
 
 import os

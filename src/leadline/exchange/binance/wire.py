@@ -2,7 +2,7 @@
 
 The only file that knows the field names of the exchange. What a message is, its *stream name* says (a partial depth and a
 diff look alike); only a frame without a name is told by its `e`. Times come in ms or us and are told apart by size.
-Source: BINANCE sections 3, 4, 7, 8 and 10.
+Source: Binance web-socket-streams.md and rest-api.md, 2026-07-21 (docs/exchange.md).
 """
 
 import html

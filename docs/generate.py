@@ -1,0 +1,52 @@
+"""Rewrites the generated parts of docs/*.md, between `<!-- generated: NAME -->` and `<!-- end -->`: `python docs/generate.py`."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from leadline import config, export
+
+HERE = Path(__file__).parent
+PART = re.compile(r"(<!-- generated: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+
+def settings() -> str:
+    """All settings as one table."""
+    lines = ["| key | default | environment | meaning |", "|---|---|---|---|"]
+    for key, default, meaning in config.reference():
+        name = config.ENV_PREFIX + key.replace(".", "_").upper()
+        lines.append(f"| `{key}` | `{_word(default)}` | `{name}` | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def columns() -> str:
+    """The CSV columns of the exports whose names are not those of a record."""
+    lines = []
+    for title, names in (("snapshots", export.SNAPSHOT_COLUMNS), ("trades", export.TRADE_COLUMNS)):
+        shown = names if len(names) < 20 else [*names[:6], "...", names[41], names[42], "...", names[-1]]
+        lines.append(f"- {title}, {len(names)} columns: `{','.join(shown)}`")
+    lines.append(f"- seconds, {len(export.second_columns())} columns: `{','.join(export.second_columns()[:8])},...`")
+    lines.append(f"- incidents, {len(export.INCIDENT_COLUMNS)} columns: `{','.join(export.INCIDENT_COLUMNS)}`")
+    return "\n".join(lines) + "\n"
+
+
+PARTS: dict[str, Callable[[], str]] = {"settings": settings, "columns": columns}
+
+
+def generated(text: str) -> str:
+    """The document with its generated parts made anew. KeyError for a part that nobody makes."""
+    return PART.sub(lambda match: f"{match[1]}{PARTS[match[2]]()}{match[4]}", text)
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+if __name__ == "__main__":
+    for path in sorted(HERE.glob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        if (fresh := generated(text)) != text:
+            path.write_text(fresh, encoding="utf-8")
