@@ -41,7 +41,20 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 PURE = {"core", "analytics"}
 PURE_MAY_IMPORT = {
-    *("__future__", "abc", "bisect", "collections", "copy", "dataclasses", "decimal", "enum", "fractions", "functools", "heapq"),
+    *(
+        "__future__",
+        "abc",
+        "array",
+        "bisect",
+        "collections",
+        "copy",
+        "dataclasses",
+        "decimal",
+        "enum",
+        "fractions",
+        "functools",
+        "heapq",
+    ),
     *("itertools", "math", "operator", "re", "statistics", "string", "types", "typing", "leadline", "msgspec", "numpy"),
 }
 

@@ -82,7 +82,6 @@ def check(made: Book, model: Model) -> None:
         ranked = model.best_first(side)
         for n in (1, 2, 20, 10_000):
             assert ladder.top(n) == ranked[:n]
-        assert list(ladder.inside()) == [(p, q) for p, q in ranked if model.knows(side, p)]
         assert ladder.depth_e16() == [model.depth(side, band) for band in BANDS_BPS]
     assert made.best_bid == next(iter(model.best_first("bid")), None)
     assert made.best_ask == next(iter(model.best_first("ask")), None)

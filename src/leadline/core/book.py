@@ -20,7 +20,7 @@ _NOWHERE = 1 << 64  # above every key
 class Ladder:
     """One side. Keys ascend towards the best price; `known_key` None: complete to its end."""
 
-    __slots__ = ("_edges", "_sums", "keys", "known", "known_key", "quantities", "sign")
+    __slots__ = ("_depth", "_edges", "_sums", "keys", "known", "known_key", "quantities", "sign")
 
     def __init__(self, sign: int, levels: Sequence[Level], known_price_e8: int | None) -> None:
         self.sign = sign
@@ -30,6 +30,7 @@ class Ladder:
         self.known = [False] * len(BANDS_BPS)
         self._edges: list[int] = []  # widest band first; empty while there is no mid
         self._sums = [0] * len(BANDS_BPS)
+        self._depth: list[int | None] | None = None
 
     def apply(self, levels: Sequence[Level]) -> None:
         """Set absolute quantities; 0 removes, removing an unknown level is normal."""
@@ -51,13 +52,16 @@ class Ladder:
                 del quantities[key]
             if key >= widest:
                 moved[bisect_right(edges, key)] += key * (quantity - before)
-        inside = 0
-        for band in range(len(BANDS_BPS) - 1, -1, -1):
-            inside += moved[band + 1]
-            self._sums[band] += inside
+        if any(moved):
+            inside = 0
+            for band in range(len(BANDS_BPS) - 1, -1, -1):
+                inside += moved[band + 1]
+                self._sums[band] += inside
+            self._depth = None
 
     def recenter(self, mid2: int | None) -> None:
         """Move the band edges to a new mid. The sums follow by what lies between old and new edge."""
+        self._depth = None
         if mid2 is None:
             self._edges, self.known = [], [False] * len(BANDS_BPS)
             return
@@ -83,9 +87,15 @@ class Ladder:
         return sum(key * quantities[key] for key in inside)
 
     def depth_e16(self) -> list[int | None]:
-        """Quote value inside each band of BANDS_BPS, edge included; None where the band's edge is beyond the known range."""
-        sign = self.sign
-        return [sign * total if known else None for total, known in zip(self._sums[::-1], self.known[::-1], strict=True)]
+        """Quote value inside each band of BANDS_BPS, edge included; None where the band's edge is beyond the known range.
+
+        The same list as long as nothing inside the bands has changed; whoever gets it does not change it.
+        """
+        if self._depth is None:
+            sign = self.sign
+            bands = zip(reversed(self._sums), reversed(self.known), strict=True)
+            self._depth = [sign * total if known else None for total, known in bands]
+        return self._depth
 
     def top(self, n: int) -> list[Level]:
         """The n best levels, best first."""
@@ -95,31 +105,29 @@ class Ladder:
         """Keys at or above `low`, rising towards the best."""
         return self.keys[bisect_left(self.keys, low) :]
 
-    def inside(self) -> Iterator[Level]:
-        """All levels inside the known range, best first."""
-        start = 0 if self.known_key is None else bisect_left(self.keys, self.known_key)
-        sign, quantities = self.sign, self.quantities
-        return ((sign * key, quantities[key]) for key in reversed(self.keys[start:]))
-
     def cost(self, mid2: int, sizes_quote: Sequence[int]) -> tuple[list[float | None], list[int | None]]:
         """Cost in bps of the mid to take each size, sizes rising; and what could be filled (1e-16) where a size could not.
 
         Walks inside the known range only; the last level fills in part. A partial fill never yields a cost.
         """
+        sign, quantities = self.sign, self.quantities
+        known_from = 0 if self.known_key is None else bisect_left(self.keys, self.known_key)
         costs: list[float | None] = []
+        targets = [size * E16 for size in sizes_quote]
+        target = targets[0]
         value = quantity = 0
-        wanted = iter(sizes_quote)
-        size = next(wanted, None)
-        for price, level_quantity in self.inside():
-            if size is None:
-                break
-            level_value = price * level_quantity
-            while size is not None and value + level_value >= size * E16:
-                # vwap = size / (quantity + rest / price), kept as one exact ratio until the last division
-                taken = quantity * price + (size * E16 - value)
-                costs.append(-self.sign * 10_000 * (2 * size * E16 * price - mid2 * taken) / (mid2 * taken))
-                size = next(wanted, None)
-            value += level_value
+        for key in reversed(self.keys[known_from:]):
+            level_quantity = quantities[key]
+            price = sign * key
+            reached = value + price * level_quantity
+            while reached >= target:
+                # vwap = target / (quantity + rest / price), kept as one exact ratio until the last division
+                taken = quantity * price + (target - value)
+                costs.append(-sign * 10_000 * (2 * target * price - mid2 * taken) / (mid2 * taken))
+                if len(costs) == len(targets):
+                    return costs, [None] * len(costs)
+                target = targets[len(costs)]
+            value = reached
             quantity += level_quantity
         missing = len(sizes_quote) - len(costs)
         return costs + [None] * missing, [None] * len(costs) + [value] * missing

@@ -3,6 +3,9 @@
 Defined in docs/records.md. Statistics, so floats: nothing here is ever money. Sizes go into a histogram whose bins are 10 % wide.
 """
 
+from array import array
+from itertools import chain
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,14 +20,16 @@ ENTRIES_MIN = 200
 _LOG_BIN = float(np.log(1.1))
 _LOG_LOW = float(np.log(1e-8))
 _SIZE_BINS = 600  # 1e-8 .. 7e16 quote units
-_BATCH = 2048  # entries that wait to be sorted into the histogram together
+_BATCH = 1024  # entries that wait to be sorted into the histogram together
 
 
 class MinuteSums:
     """Accumulates one minute of one symbol."""
 
     def __init__(self) -> None:
-        self._entries: list[tuple[int, int, int]] = []
+        self._numbers = array("d")  # price, quantity, price, quantity, ... of level entries not sorted in yet
+        self._counts: list[int] = []  # entries of each diff
+        self._mids: list[int] = []  # and the mid after it
         self._open()
 
     def _open(self) -> None:
@@ -32,17 +37,24 @@ class MinuteSums:
         self._density = np.zeros((2, BINS))
         self._unknown = np.zeros((2, BINS), dtype=bool)
         self._sizes = np.zeros((len(BUCKETS_BPS), _SIZE_BINS), dtype=np.int64)
-        self._entries.clear()
+        self._clear()
+
+    def _clear(self) -> None:
+        del self._numbers[:]
+        self._counts.clear()
+        self._mids.clear()
 
     def update(self, update: DepthUpdate, book: Book) -> None:
         """The level entries of an applied diff, placed by the mid after it."""
         mid2 = book.mid2
         if mid2 is None:
             return
-        entries = self._entries
-        for levels in (update.bids, update.asks):
-            entries += [(price, quantity, mid2) for price, quantity in levels if quantity]
-        if len(entries) >= _BATCH:
+        numbers = self._numbers
+        numbers.extend(chain.from_iterable(update.bids))
+        numbers.extend(chain.from_iterable(update.asks))
+        self._counts.append(len(update.bids) + len(update.asks))
+        self._mids.append(mid2)
+        if len(numbers) >= 2 * _BATCH:
             self._sort_sizes()
 
     def close(self, t: int, book: Book | None) -> MinuteBlock | None:
@@ -83,16 +95,17 @@ class MinuteSums:
         return [None if unknown else float(value) for value, unknown in zip(mean, self._unknown[row], strict=True)]
 
     def _sort_sizes(self) -> None:
-        if not self._entries:
+        if not self._numbers:
             return
-        entries = np.array(self._entries, dtype=np.float64)
-        self._entries.clear()
-        price, quantity, mid2 = entries.T
+        price, quantity = np.array(self._numbers).reshape(-1, 2).T
+        mid2 = np.repeat(np.array(self._mids, dtype=np.float64), self._counts)
+        self._clear()
         distance = np.abs(price * 2 - mid2) * 1e4 / mid2
         bucket = np.searchsorted(BUCKETS_BPS, distance, side="right")
-        near = bucket < len(BUCKETS_BPS)
-        bins = ((np.log(price * quantity / 1e16) - _LOG_LOW) / _LOG_BIN).clip(0, _SIZE_BINS - 1).astype(np.int64)
-        flat = np.bincount(bucket[near] * _SIZE_BINS + bins[near], minlength=self._sizes.size)
+        near = (bucket < len(BUCKETS_BPS)) & (quantity > 0)
+        value = (price * quantity)[near] / 1e16
+        bins = ((np.log(value) - _LOG_LOW) / _LOG_BIN).clip(0, _SIZE_BINS - 1).astype(np.int64)
+        flat = np.bincount(bucket[near] * _SIZE_BINS + bins, minlength=self._sizes.size)
         self._sizes += flat.reshape(self._sizes.shape)
 
     @staticmethod

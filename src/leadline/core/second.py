@@ -317,6 +317,7 @@ class Second:
         self._diff.open(tick_recv_ns)
         self._ranks.open()
         self._depth_min: tuple[list[int | None], list[int | None]] | None = None
+        self._evaluated: tuple[list[int | None], list[int | None]] = ([], [])
 
     # What happened -----------------------------------------------------------
 
@@ -376,8 +377,14 @@ class Second:
         bids, asks = book.bids.depth_e16(), book.asks.depth_e16()
         if self._depth_min is None:
             self._depth_min = (bids, asks)
-        else:
-            self._depth_min = (_least(self._depth_min[0], bids), _least(self._depth_min[1], asks))
+        else:  # a list that is still the same one has been looked at
+            low_bids, low_asks = self._depth_min
+            seen_bids, seen_asks = self._evaluated
+            self._depth_min = (
+                low_bids if bids is seen_bids else _least(low_bids, bids),
+                low_asks if asks is seen_asks else _least(low_asks, asks),
+            )
+        self._evaluated = (bids, asks)
 
     def quote_received(self, quote: BestQuote) -> None:
         """One bookTicker."""
@@ -522,7 +529,7 @@ class Second:
 
 def _least(one: list[int | None], other: list[int | None]) -> list[int | None]:
     """Smaller of both per band; unknown in either is unknown."""
-    return [None if a is None or b is None else min(a, b) for a, b in zip(one, other, strict=True)]
+    return [None if a is None or b is None else (a if a < b else b) for a, b in zip(one, other, strict=True)]
 
 
 def _range_left(book: Book) -> bool:

@@ -37,7 +37,10 @@ def fixed(text: str) -> int:
 @lru_cache(maxsize=16384)  # neighbouring seconds share most of their 80 numbers
 def decimal_text(value_e8: int) -> str:
     """Integer units of 1e-8 to decimal text without trailing zeros: 500000000 -> "5"."""
-    return _trimmed(value_e8, DECIMALS)
+    if value_e8 < 0:
+        return _trimmed(value_e8, DECIMALS)
+    whole, fraction = divmod(value_e8, E8)
+    return f"{whole}.{fraction:08d}".rstrip("0") if fraction else str(whole)
 
 
 def decimal_text_e16(value_e16: int) -> str:
