@@ -11,7 +11,7 @@ from msgspec import Struct
 class Row(Struct, frozen=True):
     """value and baseline_value are in `unit`; both medians of the same run. value None: not run, `verdict` says why.
 
-    bar: what PRODUCT.md promises, empty where it promises nothing. met: whether it is kept, None without a bar.
+    bar: what the product promises, empty where it promises nothing. met: whether it is kept, None without a bar.
     """
 
     figure: str

@@ -53,8 +53,8 @@ def _closing(engine: RocksEngine) -> Iterator[RocksEngine]:
         engine.close()
 
 
-def open_writer(settings: Settings, path: Path) -> RocksEngine:
-    """The store as its only writer; its folder is made if need be. Raises StoreError."""
+def open_writer(settings: Settings, path: Path, *, patient: bool = False) -> RocksEngine:
+    """The store as its only writer; its folder is made if need be. patient: wait when it is busy. Raises StoreError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -62,7 +62,7 @@ def open_writer(settings: Settings, path: Path) -> RocksEngine:
     symbols = len(settings.symbols)
     cache_mb = settings.store.cache_mb or (8 if symbols <= 4 else 64)
     buffer_mb = settings.store.write_buffer_mb or min(16, max(2, -(-symbols // 2)))
-    return RocksEngine(path, cache_bytes=cache_mb * MB, write_buffer_bytes=buffer_mb * MB)
+    return RocksEngine(path, patient=patient, cache_bytes=cache_mb * MB, write_buffer_bytes=buffer_mb * MB)
 
 
 @contextlib.contextmanager
@@ -105,7 +105,7 @@ def open_recording(files: Sequence[Path]) -> Recording:
 
 def replay(recording: Recording, settings: Settings, data: Path, progress: Callable[[int], None] = lambda done: None) -> Replay:
     """Run a recording into the store at `data`. Raises StoreError, CaptureError (what came before is stored)."""
-    with _closing(open_writer(settings, data)) as engine:
+    with _closing(open_writer(settings, data, patient=True)) as engine:
         history = History(engine, str(data))
         recorder = Recorder(_Sink(history, SideFile(data / SIDE_FILE)), snapshot_lines=settings.log.snapshot_lines)
         run = Replay(
@@ -132,7 +132,7 @@ def _watched(recording: Recording, progress: Callable[[int], None]) -> Iterator[
 
 
 class Service:
-    """A running service, for whoever shows its state. Built by `service`, gone when that returns."""
+    """A running service, for whoever shows its state. Built by `serve`, gone when that returns."""
 
     def __init__(
         self, *, origin: str, live: Live, recorder: Recorder, retention: Retention, stream: BinanceStream, budget: WeightBudget

@@ -52,12 +52,19 @@ _NOTE = "leadline-manifest"
 class RocksEngine:
     """One RocksDB folder: the only writer, or (secondary) one of many readers beside it, each with a folder of its own.
 
+    patient: wait out a stall instead of refusing; for a process that does nothing but write.
     cache_bytes: one block cache for all families. write_buffer_bytes: of each of snapshots, seconds and trades.
     Raises StoreLocked if another process writes here, StoreCorrupt if files are damaged, StoreError if there is no such folder.
     """
 
     def __init__(
-        self, path: Path, *, secondary: bool = False, cache_bytes: int = 8 * MB, write_buffer_bytes: int = 1 * MB
+        self,
+        path: Path,
+        *,
+        secondary: bool = False,
+        patient: bool = False,
+        cache_bytes: int = 8 * MB,
+        write_buffer_bytes: int = 1 * MB,
     ) -> None:
         self.path = path
         self._own: Path | None = None
@@ -83,7 +90,7 @@ class RocksEngine:
             raise
         self._closed = False
         self._write_options = WriteOptions()
-        self._write_options.no_slowdown = True  # a stall would hold the GIL, up to 268 ms; refused instead, as StoreBusy
+        self._write_options.no_slowdown = not patient  # a stall would hold the GIL, up to 268 ms; refused instead, as StoreBusy
         for name, family in (*self._families.items(), (_DEFAULT, self._db)):
             held = family.property_int_value("rocksdb.block-cache-capacity")
             if held != cache_bytes:  # T1
