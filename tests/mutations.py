@@ -131,6 +131,9 @@ MUTATIONS: list[Mutation] = [
         "core/trade_chain.py",
         "core/test_trade_chain.py",
         faults=(
+            ("later[: _contiguous(later, self._next_id())], TradeState.BACKFILLED", "later, TradeState.COMPLETE"),
+            ("if self.last is None or self._waiting or self._probe_id is not None:", "if self.last is None:"),
+            ("        self._probe_id = None  # the hole's own pages answer it\n", ""),
             ("if trade.agg_id <= newest.agg_id:", "if trade.agg_id < newest.agg_id:"),
             ("if trade.agg_id > newest.agg_id + 1:", "if trade.agg_id > newest.agg_id + 2:"),
             ("trade.first_id != last.last_id + 1", "trade.first_id < last.last_id + 1"),
@@ -250,6 +253,9 @@ MUTATIONS: list[Mutation] = [
         "service/feed.py",
         "service/test_feed.py",
         faults=(
+            ("if trade.ts_trade_ns < self._probed_ns - TRADE_AGE_NS]", "]"),
+            ("                    if not effect.probe:\n    ", "                    if True:\n    "),
+            ("        self._trade_look_s *= 2\n", ""),
             (
                 "        while update.ts_event_ns > self._next_tick * SECOND_NS:",
                 "        while update.ts_event_ns >= self._next_tick * SECOND_NS:",

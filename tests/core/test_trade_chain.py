@@ -417,3 +417,39 @@ class Tape(RuleBasedStateMachine):
 
 def test_what_is_accepted_and_what_is_named_missing_is_exactly_the_truth():
     run_state_machine_as_test(Tape, settings=settings(derandomize=True, deadline=None, max_examples=200, stateful_step_count=40))
+
+
+# Probes ---------------------------------------------------------------------------------------------
+
+
+def test_a_probe_asks_from_the_next_id_on_and_what_it_finds_continues_the_chain():
+    chain = TradeChain(trade(10))
+    [asked] = chain.probe(5.0)
+    assert (asked.from_id, asked.limit, asked.not_before, asked.probe) == (11, 1000, 5.0, True)
+    assert chain.wants(asked.request_id)
+    assert chain.probe(6.0) == []
+    found = (trade(11), trade(12))
+    assert chain.page_received(asked.request_id, [trade(10), *found], 6.0) == [TradesAccepted(found, TradeState.BACKFILLED)]
+    assert not chain.wants(asked.request_id)
+    assert chain.received(trade(12), 7.0) == []
+    assert chain.received(trade(13), 7.0) == [TradesAccepted((trade(13),), TradeState.COMPLETE)]
+
+
+def test_a_probe_that_finds_nothing_or_fails_changes_nothing():
+    chain = TradeChain(trade(10))
+    for answer in (lambda n: chain.page_received(n, [], 0.0), lambda n: chain.page_failed(n, 0.0)):
+        [asked] = chain.probe(0.0)
+        assert answer(asked.request_id) == []
+    assert chain.last == trade(10)
+    assert TradeChain().probe(0.0) == []
+
+
+def test_a_hole_that_opens_meanwhile_takes_the_place_of_the_probe():
+    chain = TradeChain(trade(10))
+    [probe] = chain.probe(0.0)
+    [asked] = chain.received(trade(14), 1.0)
+    assert not asked.probe
+    assert chain.page_received(probe.request_id, [trade(11)], 1.0) == []
+    assert chain.probe(2.0) == []
+    effects = chain.page_received(asked.request_id, [trade(11), trade(12), trade(13)], 2.0)
+    assert [t.agg_id for effect in effects for t in effect.trades] == [11, 12, 13, 14]

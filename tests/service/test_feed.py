@@ -658,3 +658,35 @@ def test_a_stream_that_lags_is_not_silent():
         desk.diff(at - 0.5)
         assert desk.tick(at).snapshot is not None
     assert desk.feed.sync.epoch == 1
+
+
+def test_a_symbol_that_does_not_trade_is_asked_about_more_and_more_seldom():
+    desk = Clocked(anchor_s=86_400.0).live(0.5)
+    desk.hear(trade(7, at=T + 1), 1.0)
+    asked = []
+    for at in range(2, 500):
+        desk.diff(at - 0.1)
+        effects = desk.feed.tick(T + at, tick_recv_ns=ns(T + at), sample_ns=ns(T + at), now=at)
+        for effect in effects:
+            if isinstance(effect, FetchTrades):
+                asked.append(at)
+                assert desk.feed.trades_received(effect.request_id, [], at) == []
+            if isinstance(effect, SymbolSecond):
+                assert (effect.record.flags & Flag.TRADES_LATE, effect.record.trade_state) == (0, TradeState.COMPLETE)
+    assert asked == [61, 121, 241, 481]
+
+
+def test_trades_that_the_stream_did_not_bring_are_taken_in_and_the_connection_is_replaced():
+    """The look is taken 60 s after trade 7; trade 8 is 50 s old by then, trade 9 one second: it may be on its way."""
+    desk = Clocked(anchor_s=86_400.0).live(0.5)
+    desk.hear(trade(7, at=T + 1), 1.0)
+    for at in range(2, 62):
+        desk.diff(at - 0.1)
+        effects = desk.feed.tick(T + at, tick_recv_ns=ns(T + at), sample_ns=ns(T + at), now=at)
+    [probe] = [effect for effect in effects if isinstance(effect, FetchTrades)]
+    out = desk.feed.trades_received(probe.request_id, [trade(8, at=T + 11), trade(9, at=T + 60)], 61.5)
+    assert out == [StreamSilent("trades up to 8 did not come")]
+    row = desk.tick(62)
+    assert [(block.second, block.state, len(block.trades)) for block in row.trades] == [(T + 11, TradeState.BACKFILLED, 1)]
+    desk.hear(trade(9, at=T + 60), 62.1)
+    assert desk.feed.chain.last.agg_id == 9

@@ -19,13 +19,17 @@ WAITING_MAX = 50_000  # live trades held while a hole is asked for; more than th
 
 
 class FetchTrades(Struct, frozen=True):
-    """Ask for the aggregate trades from_id..to_id, no earlier than not_before; answer with this request_id, page by page."""
+    """Ask for the aggregate trades from_id..to_id, no earlier than not_before; answer with this request_id, page by page.
+
+    probe: nothing is known to be missing; whether there are any is the question.
+    """
 
     request_id: int
     from_id: int
     to_id: int
     limit: int
     not_before: float
+    probe: bool = False
 
 
 class TradesAccepted(Struct, frozen=True):
@@ -65,6 +69,7 @@ class TradeChain:
         self._attempt = 0
         self._open = False
         self._got: list[Trade] = []
+        self._probe_id: int | None = None
 
     @property
     def hole(self) -> tuple[int, int] | None:
@@ -98,6 +103,8 @@ class TradeChain:
 
     def page_received(self, request_id: int, trades: Sequence[Trade], now: float) -> list[ChainEffect]:
         """The answer to a FetchTrades: trades from its from_id on, in id order; an old answer changes nothing."""
+        if request_id == self._probe_id:
+            return self._probed(trades)
         hole = self.hole
         if request_id != self._request_id or not self._open or hole is None:
             return []
@@ -114,10 +121,26 @@ class TradeChain:
 
     def page_failed(self, request_id: int, now: float) -> list[ChainEffect]:
         """The exchange did not answer."""
+        if request_id == self._probe_id:
+            self._probe_id = None
+            return []
         if request_id != self._request_id or not self._open or self.hole is None:
             return []
         self._open = False
         return self._ask_again(now, f"no answer, {len(RETRY_S)} attempts")
+
+    def probe(self, now: float) -> list[ChainEffect]:
+        """Ask whether trades came about that the stream did not deliver; not while a hole is asked for."""
+        if self.last is None or self._waiting or self._probe_id is not None:
+            return []
+        self._request_id += 1
+        self._probe_id = self._request_id
+        next_id = self._next_id()
+        return [FetchTrades(self._request_id, next_id, next_id + PAGE - 1, PAGE, now, probe=True)]
+
+    def is_probe(self, request_id: int) -> bool:
+        """Whether this request is the open probe."""
+        return request_id == self._probe_id
 
     def give_up(self, why: str) -> list[ChainEffect]:
         """Stop asking: every hole is recorded as missing and the live trades go on."""
@@ -128,7 +151,7 @@ class TradeChain:
 
     def wants(self, request_id: int) -> bool:
         """Whether the answer to this request would still be used."""
-        return request_id == self._request_id and self._open
+        return request_id == self._probe_id or (request_id == self._request_id and self._open)
 
     # Inside ------------------------------------------------------------------
 
@@ -137,9 +160,15 @@ class TradeChain:
         assert newest is not None
         return newest.agg_id + 1
 
+    def _probed(self, trades: Sequence[Trade]) -> list[ChainEffect]:
+        self._probe_id = None
+        later = [trade for trade in trades if trade.agg_id >= self._next_id()]
+        return self._continue(later[: _contiguous(later, self._next_id())], TradeState.BACKFILLED)
+
     def _fetch(self, now: float) -> FetchTrades:
         hole = self.hole
         assert hole is not None
+        self._probe_id = None  # the hole's own pages answer it
         self._request_id += 1
         self._open = True
         limit = min(PAGE, hole[1] - hole[0] + 1)

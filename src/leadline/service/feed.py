@@ -57,6 +57,7 @@ ANCHOR_REACH = 0.5  # ask again when half of the reach on a side is used up
 RECORDING_GAP_S = 7200  # an update that comes later than this after the one before: the recording was off meanwhile
 
 QUIET_LOOK_S = 60.0  # a book without a diff for this long is looked at over REST; then after twice as long, and so on
+TRADE_AGE_NS = 30 * SECOND_NS  # clocks differ by seconds: a trade this old is surely not on its way any more
 TICKER_LEAD_S = 5.0  # tickers go on and no diff came for this long: look at once
 
 FeedEffect = FetchSnapshot | FetchTrades | SymbolSecond | StreamSilent
@@ -93,6 +94,9 @@ class Feed:
         self._shallow = self._deepen = deepen
         self._anchor_due = self._anchor_pause_until = NEVER
         self._diff_at, self._quiet_look_s = 0.0, QUIET_LOOK_S
+        self._trade_at: float | None = None
+        self._trade_look_s = QUIET_LOOK_S
+        self._probed_ns = 0
         self._reach = (0, 0)
         self._next_tick: int | None = None
         self._last_update: tuple[int, int] | None = None  # (E, receive stamp) of the book's last diff
@@ -188,6 +192,7 @@ class Feed:
                 self._anchor_due = now  # a second snapshot is the judge
 
     def _trade(self, trade: Trade, now: float) -> list[FeedEffect]:
+        self._trade_at, self._trade_look_s = now, QUIET_LOOK_S
         newest = self.chain.newest
         if newest is None or trade.agg_id > newest.agg_id or trade.ts_trade_ns > newest.ts_trade_ns:
             self.second.trade_received(trade)
@@ -203,7 +208,12 @@ class Feed:
 
     def trades_received(self, request_id: int, trades: Sequence[Trade], now: float) -> list[FeedEffect]:
         """The answer to a FetchTrades."""
-        return self._chain_effects(self.chain.page_received(request_id, trades, now))
+        if not self.chain.is_probe(request_id):
+            return self._chain_effects(self.chain.page_received(request_id, trades, now))
+        # Young ones may be on their way; old ones were not delivered by a stream that looked merely quiet.
+        old = [trade for trade in trades if trade.ts_trade_ns < self._probed_ns - TRADE_AGE_NS]
+        out = self._chain_effects(self.chain.page_received(request_id, old, now))
+        return [*out, StreamSilent(f"trades up to {old[-1].agg_id} did not come")] if old else out
 
     def trades_failed(self, request_id: int, now: float) -> list[FeedEffect]:
         """No answer to a FetchTrades."""
@@ -247,7 +257,7 @@ class Feed:
         self.seconds_closed += 1
         self.snapshots_taken += snapshot is not None
         second = SymbolSecond(self.symbol, t, record, snapshot, skipped, self._take_blocks(), self._take_incidents())
-        return [*waited, second, *self._anchor(now)]
+        return [*waited, second, *self._anchor(now), *self._look_for_trades(now, sample_ns)]
 
     def finish(self, clock_ns: int) -> SymbolSecond | None:
         """What is left when a recording or the service ends: trades and incidents of a second that nobody will close."""
@@ -377,7 +387,8 @@ class Feed:
             match effect:
                 case FetchTrades():
                     out.append(effect)
-                    self.second.flag(Flag.TRADES_LATE)
+                    if not effect.probe:
+                        self.second.flag(Flag.TRADES_LATE)
                 case TradesAccepted():
                     if effect.state is TradeState.BACKFILLED and self._trade_state is TradeState.COMPLETE:
                         self._trade_state = TradeState.BACKFILLED
@@ -474,6 +485,16 @@ class Feed:
         self._anchor_due = now + self._anchor_s
         self._anchor_pause_until = now + ANCHOR_PAUSE_S
         return [effect for effect in self.sync.request_anchor(now) if isinstance(effect, FetchSnapshot)]
+
+    def _look_for_trades(self, now: float, sample_ns: int) -> list[FeedEffect]:
+        """No trade for a minute, then for two, four ...: ask whether there were any."""
+        if self._trade_at is None:
+            self._trade_at = now
+        if self._anchor_s is None or now - self._trade_at < self._trade_look_s:
+            return []
+        self._trade_look_s *= 2
+        self._probed_ns = sample_ns
+        return self._chain_effects(self.chain.probe(now))
 
 
 def _distance(keys: list[int], known_key: int | None) -> int:
