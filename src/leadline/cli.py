@@ -154,6 +154,7 @@ def standin(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free one, printed.")] = 0,
     hold: Annotated[bool, typer.Option(help="Stop at each recorded snapshot until POST /_standin/resume.")] = False,
     loop: Annotated[bool, typer.Option(help="Begin again at the end of the recording, on new connections.")] = False,
+    attached: Annotated[bool, typer.Option("--attached", help="End when standard input ends.")] = False,
     log_level: LogLevel = "WARN",
 ) -> None:
     """Serve a recording, or a small random market, in the exchange's protocol on loopback."""
@@ -172,7 +173,7 @@ def standin(
         names = [name.strip().upper() for name in symbols.split(",")]
         source = market.RandomMarket(seed, names, start_ms=SystemClock().wall_ns() // 1_000_000)
     try:
-        server.run(source, speed=speed, host=host, port=port, hold=hold, at_end="loop" if loop else "stay")
+        server.run(source, speed=speed, host=host, port=port, hold=hold, at_end="loop" if loop else "stay", attached=attached)
     except OSError as error:
         raise InvalidRequest("--port", f"cannot listen on {host}:{port}: {error.strerror}") from error
 
@@ -406,7 +407,7 @@ def _settle_garbage(_: Any) -> None:
 
 
 async def _until_signalled(work: Any) -> None:
-    """Run `work(stop)`; the first SIGINT or SIGTERM sets stop, the second ends the process at once."""
+    """Run `work(stop)`; the first SIGINT, SIGTERM or SIGHUP sets stop, the second ends the process at once."""
     import asyncio
     import os
     import signal
@@ -419,7 +420,7 @@ async def _until_signalled(work: Any) -> None:
         stop.set()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, signalled)
     try:
         await work(stop)

@@ -18,8 +18,8 @@ STOP_S = 5.0
 async def run(stop: asyncio.Event, *, data: Path, symbols: str, seed: int, for_s: float | None) -> None:
     """Until `stop` is set or for_s seconds have passed. Raises LeadlineError."""
     standin = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "leadline", "standin", "--symbols", symbols, "--seed", str(seed),
-        stdout=asyncio.subprocess.PIPE, start_new_session=True,
+        sys.executable, "-m", "leadline", "standin", "--symbols", symbols, "--seed", str(seed), "--attached",
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     try:
         assert standin.stdout is not None

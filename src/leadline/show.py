@@ -45,7 +45,7 @@ def book(history: History, symbol: str, levels: int, form: str) -> None:
     if form == "json":
         _json(answer)
         return
-    console = Console()
+    console = Console(highlight=False, soft_wrap=True)
     console.print(
         f"[bold]{symbol}[/bold] at {_utc(snapshot.timestamp)}, {_age(age_s)} old, update id {snapshot.update_id}, "
         f"from the store ({answer['origin']})"
@@ -88,7 +88,7 @@ def coverage(history: History, symbols: Sequence[str], start_s: float | None, en
             ]
         )
         return
-    console = Console()
+    console = Console(highlight=False, soft_wrap=True)
     if not answers:
         console.print("nothing is stored yet")
     for found in answers:

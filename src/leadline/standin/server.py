@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -346,16 +347,27 @@ def run(
     speed: float = 1.0,
     hold: bool = False,
     at_end: AtEnd = "stay",
+    attached: bool = False,
 ) -> None:
-    """Serve until SIGINT or SIGTERM. Prints one line with the address once it can be connected to. Raises OSError."""
-    asyncio.run(_run(StandIn(source, host=host, port=port, speed=speed, hold=hold, at_end=at_end)))
+    """Serve until SIGINT or SIGTERM. Prints one line with the address once it can be connected to. Raises OSError.
+
+    attached: also end when standard input ends, which it does when whoever started us is gone, killed or not.
+    """
+    asyncio.run(_run(StandIn(source, host=host, port=port, speed=speed, hold=hold, at_end=at_end), attached))
 
 
-async def _run(standin: StandIn) -> None:
+async def _run(standin: StandIn, attached: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+
+    def heard() -> None:
+        if not os.read(sys.stdin.fileno(), 1024):
+            stop.set()
+
+    if attached:
+        loop.add_reader(sys.stdin.fileno(), heard)
     async with standin:
         sys.stdout.write(f"standin listening on {standin.http_url} origin={standin.origin}\n")
         sys.stdout.flush()
