@@ -156,7 +156,7 @@ async def serve(
         with _closing(open_writer(settings, path)) as engine:
             history = History(engine, str(path))
             log.info("store_opened", extra={"path": str(path), "symbols": len(history.symbols())})
-            async with _exchange(settings, history, clock) as (rest, budget):
+            async with _exchange(settings, history, clock, writer) as (rest, budget):
                 ready = await _until(stop, _introduced(rest, settings, clock))
                 if ready is not None:
                     await _record(
@@ -178,11 +178,20 @@ async def serve(
 
 
 @contextlib.asynccontextmanager
-async def _exchange(settings: Settings, history: History, clock: Clock) -> AsyncIterator[tuple[BinanceRest, WeightBudget]]:
+async def _exchange(
+    settings: Settings, history: History, clock: Clock, writer: ThreadPoolExecutor
+) -> AsyncIterator[tuple[BinanceRest, WeightBudget]]:
+    """REST and its budget, for the start and for the run: a ban of either outlives us."""
     banned_until_ns = history.meta("banned_until", int) or 0
     budget = WeightBudget(WEIGHT_LIMIT, clock, banned_until_ns=banned_until_ns)
-    async with BinanceRest(settings.exchange.rest_url, budget, clock) as rest:
-        yield rest, budget
+    async with BinanceRest(settings.exchange.rest_url, budget, clock) as rest, asyncio.TaskGroup() as tasks:
+        keeping = tasks.create_task(_keep_ban(history, budget, clock, writer), name="bans")
+        try:
+            yield rest, budget
+        finally:
+            keeping.cancel()
+            if budget.banned_until_ns != banned_until_ns:  # told since the last look
+                history.set_meta({"banned_until": budget.banned_until_ns})
 
 
 async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
@@ -258,7 +267,9 @@ async def _record(
     first_limit, full_limit = depth_limits(len(settings.symbols))
     event_ticks = settings.exchange.ticks == "event"
 
-    newest_s = history.newest_second()
+    newest_s = history.newest_second(now_ns // NANO)  # a clock that was ahead may have left later ones
+    followed = history.meta("followed", list[str])
+    history.set_meta({"followed": list(settings.symbols)})
 
     def make_feed(symbol: str) -> Feed:
         feed = Feed(
@@ -270,8 +281,9 @@ async def _record(
             deepen=first_limit < full_limit,
             incident_keys=[(i.second, i.n) for i in history.incidents(symbol).rows],
         )
-        last_s = history.last_second(symbol)
-        if newest_s is not None and last_s is not None and last_s < newest_s:
+        last_s = history.last_second(symbol, now_ns // NANO)
+        left_out = followed is not None and symbol not in followed
+        if left_out and newest_s is not None and last_s is not None and last_s < newest_s:
             feed.incident("not_followed", (last_s + 1) * 1000, newest_s * 1000, "not in the symbols setting", "")
         for incident in history.incidents(symbol).rows:
             if incident.end_ms is None and newest_s is not None:
@@ -309,7 +321,6 @@ async def _record(
             tasks = [
                 storing.create_task(recorder.run(clock, writer), name="recorder"),
                 storing.create_task(retention.run(clock, writer), name="retention"),
-                storing.create_task(_keep_ban(history, budget, clock, writer), name="bans"),
             ]
             try:
                 await _until(stop, live.run(stream))
@@ -380,16 +391,16 @@ async def _keep_ban(history: History, budget: WeightBudget, clock: Clock, writer
 
 
 def last_epoch(history: History, symbol: str) -> int:
-    """Number of the last epoch stored of a symbol; epochs count on over restarts."""
+    """Highest epoch stored of a symbol; epochs count on over restarts.
+
+    Every epoch begins and ends with an incident, so those tell it; the last minute's records tell one that was killed.
+    """
     last = history.last_second(symbol)
     if last is None:
         return 0
-    # The newest record may have been written without a book; an epoch is never lower than one before it.
-    for start in range(last, max(last - 86_400, 0), -60):
-        epochs = [record.epoch for record in history.seconds(symbol, start - 59, start + 1).rows if record.epoch is not None]
-        if epochs:
-            return max(epochs)
-    return 0
+    told = [record.epoch for record in history.seconds(symbol, last - 59, last + 1).rows]
+    told += [epoch for i in history.incidents(symbol).rows for epoch in (i.epoch_before, i.epoch_after)]
+    return max((epoch for epoch in told if epoch is not None), default=0)
 
 
 def _last_trade(history: History, symbol: str) -> Trade | None:
@@ -402,7 +413,8 @@ def _last_trade(history: History, symbol: str) -> Trade | None:
 
 def _note_outage(history: History, recorder: Recorder, side: SideFile, now_ns: int) -> None:
     """From the second after the last one stored until now nobody recorded: that is an incident, with its cause."""
-    newest, now_s = history.newest_second(), now_ns // NANO
+    now_s = now_ns // NANO
+    newest = history.newest_second(now_s)
     if side.log_lost(newest):
         detail = f"the store ends at {newest}, but {side.seen} was written"
         log.error("log_lost", extra={"detail": detail})

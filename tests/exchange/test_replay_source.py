@@ -441,3 +441,12 @@ def test_what_is_no_file_is_refused_with_its_name(tmp_path: Path, name: str, why
 def test_rules_are_inferred_from_all_levels(bids: Any, asks: Any, tick_e8: int, step_e8: int):
     rules = inferred_rules(DepthSnapshot("X", 1, bids, asks, 1000), 7)
     assert (rules.symbol, rules.tick_e8, rules.step_e8, rules.since_s, rules.inferred) == ("X", tick_e8, step_e8, 7, True)
+
+
+def test_a_fill_that_stands_in_two_overlapping_files_counts_once(tmp_path: Path):
+    files = [captures() / "spot" / "btcusdt_20240808.gz"]
+    lines = gzip.decompress(files[0].read_bytes()).splitlines(keepends=True)[:6000]
+    one, other = file(tmp_path, b"".join(lines[:4000]), "one.gz"), file(tmp_path, b"".join(lines[2000:]), "other.gz")
+    whole = file(tmp_path, b"".join(lines), "whole.gz")
+    trades = [[event for event in read(*paths)[0] if isinstance(event, Trade)] for paths in ((one, other), (whole,))]
+    assert trades[0] == trades[1] != []

@@ -690,3 +690,11 @@ def test_trades_that_the_stream_did_not_bring_are_taken_in_and_the_connection_is
     assert [(block.second, block.state, len(block.trades)) for block in row.trades] == [(T + 11, TradeState.BACKFILLED, 1)]
     desk.hear(trade(9, at=T + 60), 62.1)
     assert desk.feed.chain.last.agg_id == 9
+
+
+def test_trades_of_a_symbol_without_a_single_diff_are_kept_at_the_end():
+    desk = Recorded()
+    desk.trade(1, 3.5)
+    desk.trade(2, 4.5)
+    row = desk.feed.finish(0)
+    assert (row.second, row.record, [block.second for block in row.trades]) == (T + 4, None, [T + 3, T + 4])

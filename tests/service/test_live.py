@@ -685,3 +685,20 @@ def test_trades_of_the_second_that_is_not_over_are_handed_over_at_the_end():
         assert house.live.finish() == []
 
     run(test())
+
+
+def test_a_feed_that_begins_anew_waits_for_a_connection_that_broke_during_its_pause():
+    async def test() -> None:
+        house = House()
+        async with house.running():
+            await house.go_live()
+            await house.clock.advance(0.5)
+            await house.send(house.poison(), Disconnected((BTC,), "cut", house.clock.wall_ns()))
+            house.market.asked.clear()
+            await house.clock.advance(10)
+            assert (house.market.asked, house.live.feeds[BTC].sync.state) == ([], BookState.WAITING)
+            await house.send(Subscribed((BTC,), house.clock.wall_ns()))
+            await house.clock.advance(3)
+            assert [question[1] for question in house.market.asked] == [BTC]
+
+    run(test())

@@ -280,7 +280,7 @@ def test_a_full_queue_drops_the_oldest_counts_it_and_tells_exactly_the_lost_seco
             (told,) = room.incidents("queue_full")
             # Records at ticks T .. T+9 are gone: what happened in (T - 1, T + 9].
             assert (told.second, told.start_ms, told.end_ms) == (T, (T - 1) * 1000, (T + 9) * 1000)
-            assert (told.cause, told.detail) == (str(FULL), "10 s of snapshots, records and trades")
+            assert (told.cause, told.detail) == (str(FULL), "10 s of snapshots and records")
             accept_all(room, [T + QUEUE_MAX_S + 10])
             await settle()
             assert room.incidents("queue_full") == [told]
@@ -477,5 +477,28 @@ def test_an_incident_noted_while_a_batch_is_written_goes_with_the_one_after():
             assert room.history.incidents("*").rows == []
             await writer.let_through()
             assert len(room.incidents("clock_step")) == 1
+
+    run(test())
+
+
+def test_a_dropped_second_keeps_its_trades_and_incidents_which_tell_of_other_seconds():
+    """The first second carries trades of a minute ago, as a backfill does, and an incident of five minutes ago."""
+
+    async def test() -> None:
+        room = Room()
+        room.engine.error = FULL
+        block, incident = samples.block(T - 60, 5), samples.incident(T - 300)
+        async with room.running():
+            first = structs.replace(live(T), trades=(block,), incidents=(incident,))
+            room.recorder.accept(T, [first], T)
+            for second in range(T + 1, T + QUEUE_MAX_S + 2):
+                room.recorder.accept(second, [live(second)], second)
+                await settle()
+            assert room.recorder.dropped_seconds > 0
+            room.engine.error = None
+            await written(room)
+        assert T not in room.stored()
+        assert room.history.trades("BTCUSDT", T - 61, T - 59).rows == [block]
+        assert incident in room.history.incidents("BTCUSDT").rows
 
     run(test())

@@ -37,8 +37,9 @@ KIND = ("snapshots", "seconds", "trades")
         # 100 s hold 900 B; 90 B are missing on the disk: 10 s.
         pytest.param(9901, 10_000, 900, 10, Cut(9911, "disk"), id="the disk is nearly full"),
         pytest.param(9901, 10_000, 900, 100, None, id="the disk has just enough"),
-        # 900 B cannot give 10,000 B: all of it, and no more.
-        pytest.param(9901, 10_000, 900, -9900, Cut(10_001, "disk"), id="not even everything is enough"),
+        # 900 B cannot give 10,000 B: nothing is gained by losing all of it.
+        pytest.param(9901, 10_000, 900, -9900, None, id="not even everything is enough"),
+        pytest.param(9901, 10_000, 901, -800, Cut(10_001, "disk"), id="all but nothing is just enough"),
         pytest.param(9901, 10_000, 0, 0, None, id="nothing that a cut would give back"),
     ],
 )
@@ -134,14 +135,14 @@ def test_a_size_cap_holds_while_the_store_grows_on_and_all_symbols_are_cut_at_on
     assert days.retention.seconds_cut["size"] > 0 == days.retention.seconds_cut["age"]
 
 
-def test_a_disk_that_is_nearly_full_is_answered_with_a_cut(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_a_disk_that_others_fill_is_told_and_costs_no_history(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     days = Days(tmp_path, min_free_bytes=2**62)
     days.write()
-    assert days.retention.run_once(days.now_s) == Cut(days.now_s + 1, "disk")
-    assert days.history.newest_second() is None
+    assert days.retention.run_once(days.now_s) is None
+    assert days.history.newest_second() == days.now_s
     (record,) = caplog.records
-    assert (record.levelno, record.getMessage()) == (logging.WARNING, "retention_cut")
-    assert (vars(record)["cap"], vars(record)["symbol_seconds"]) == ("disk", len(Days.SYMBOLS))
+    assert (record.levelno, record.getMessage()) == (logging.WARNING, "disk_low")
+    assert vars(record)["min_free_bytes"] == 2**62
 
 
 def test_a_cut_by_age_is_told_at_info(tmp_path: Path, caplog: pytest.LogCaptureFixture):

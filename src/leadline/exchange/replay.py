@@ -147,11 +147,16 @@ class _Aggregator:
         self._queue: deque[list[ReplayEvent | None]] = deque()  # a cell of None: the place of an aggregate that is still open
         self._open: dict[str, tuple[list[ReplayEvent | None], list[wire.RawTrade]]] = {}
         self._count: dict[str, int] = {}
+        self._newest: dict[str, tuple[int, int]] = {}  # id and time of each symbol's newest fill
 
     def other(self, event: ReplayEvent) -> None:
         self._queue.append([event])
 
     def raw(self, trade: wire.RawTrade) -> None:
+        newest_id, newest_ns = self._newest.get(trade.symbol, (-1, -1))
+        if trade.trade_id <= newest_id and trade.ts_trade_ns <= newest_ns:
+            return  # the same fill again: two files that overlap
+        self._newest[trade.symbol] = trade.trade_id, trade.ts_trade_ns
         cell: list[ReplayEvent | None] = [None]
         held = self._open.get(trade.symbol)
         if held is not None:

@@ -266,7 +266,10 @@ class Feed:
         blocks, incidents = self._take_blocks(), self._take_incidents()
         if not blocks and not incidents:
             return None
-        return SymbolSecond(self.symbol, self._time(clock_ns) // SECOND_NS, None, None, None, blocks, incidents)
+        second = self._time(clock_ns) // SECOND_NS
+        if not second:  # a recording without a single diff
+            second = max([block.second for block in blocks] + [incident.second for incident in incidents])
+        return SymbolSecond(self.symbol, second, None, None, None, blocks, incidents)
 
     def _event_seconds(self, update: DepthUpdate) -> list[FeedEffect]:
         """Tick t falls after the last update with E <= t and just before the first with E > t."""

@@ -61,6 +61,7 @@ class Live:
         self._paused: dict[str, float] = {}
         self._rows: list[SymbolSecond] = []
         self._subscribed: set[str] = set()
+        self._connected: set[str] = set()
 
     async def run(self, stream: Stream) -> None:
         """Until cancelled."""
@@ -81,6 +82,8 @@ class Live:
     def on_event(self, event: MarketEvent) -> None:
         """One record from a stream; called synchronously by the socket's reader."""
         if isinstance(event, Disconnected | Subscribed):
+            # Known here too, since a feed that is paused after a crash hears nothing.
+            (self._connected.update if isinstance(event, Subscribed) else self._connected.difference_update)(event.symbols)
             for symbol in event.symbols:
                 if isinstance(event, Subscribed) and symbol not in self._subscribed:
                     self._subscribed.add(symbol)
@@ -118,7 +121,8 @@ class Live:
         now = self._clock.monotonic()
         for symbol in [symbol for symbol, until in self._paused.items() if now >= until]:
             del self._paused[symbol]
-            self.on_event(Subscribed((symbol,), self._clock.wall_ns()))
+            if symbol in self._connected:
+                self.on_event(Subscribed((symbol,), self._clock.wall_ns()))
 
     # Effects -----------------------------------------------------------------
 

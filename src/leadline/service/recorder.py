@@ -20,6 +20,7 @@ from leadline.service.ports import RecordSink
 log = logging.getLogger("leadline.recorder")
 
 QUEUE_MAX_S = 60  # seconds of data that may wait for the store
+KEPT_MAX = 20_000  # trades and incidents of dropped seconds: rows that wait; beyond that they are lost too
 RETRY_S = 1.0
 BEHIND_MAX_S = 5  # a snapshot's second must lie in [now - 5 s, now + 1 s]
 AHEAD_MAX_S = 1
@@ -36,6 +37,7 @@ class Recorder:
         self._wake = asyncio.Event()
         self._last: dict[str, tuple[int, int, int]] = {}  # symbol -> (newest second, epoch, update id) accepted
         self._incident_keys = set(incident_keys)
+        self._kept: list[SymbolSecond] = []  # what dropped seconds had to tell of others
         self._incidents: list[Incident] = []
         self._lost: tuple[int, int] | None = None  # first and last second dropped and not yet told
         self._in_hand = 0
@@ -91,6 +93,11 @@ class Recorder:
         self._written(incidents)
         self._tell(rows, failed)
 
+    def write_pending(self) -> None:
+        """Write the incidents that the last batch brought about. Raises StoreError."""
+        if self._incidents:
+            self.write([])
+
     def _tell(self, rows: Sequence[SymbolSecond], failed: Sequence[tuple[SymbolSecond, Exception]]) -> None:
         lost = {id(row) for row, _ in failed}
         for row, error in failed:
@@ -138,9 +145,17 @@ class Recorder:
         self._wake.set()
 
     def _drop_oldest(self) -> None:
+        """Its snapshots and records go; its trades and incidents, which may tell of other seconds, wait for the next batch."""
         second, rows = self._queue.popleft()
         self.dropped_seconds += 1
         self._lost = _joined(self._lost, (second, second))
+        self._kept += [
+            structs.replace(row, record=None, snapshot=None, skipped=None) for row in rows if row.trades or row.incidents
+        ]
+        for row in self._kept[:-KEPT_MAX]:
+            for block in row.trades:
+                self._lost = _joined(self._lost, (block.second, block.second))
+        del self._kept[:-KEPT_MAX]
         log.error("queue_full", extra={"second": second, "symbols": len(rows)})
 
     def incident(self, kind: str, start_ms: int, end_ms: int | None, cause: str, detail: str) -> None:
@@ -155,7 +170,7 @@ class Recorder:
         if lost is not None:
             first, last = lost
             n = next((n for n in range(1000) if (first, n) not in self._incident_keys), 999)
-            detail = f"{last - first + 1} s of snapshots, records and trades"
+            detail = f"{last - first + 1} s of snapshots and records"
             # The record at tick t covers (t - 1, t]: so does the loss of a run of them.
             span = (first - 1) * 1000, last * 1000
             pending.append(Incident(SERVICE, first, n, "queue_full", *span, None, None, self.last_error or "slow store", detail))
@@ -183,6 +198,9 @@ class Recorder:
         """Write all that waits, stopping at the first failure: what is accepted is not lost by an orderly stop."""
         while self._queue and await self._write_oldest(writer):
             pass
+        if not self._queue and self._incidents:  # told by the last batch itself
+            self._queue.append((0, []))
+            await self._write_oldest(writer)
         self._tell_minute()
         if self._queue:
             log.error("seconds_lost_at_stop", extra={"count": len(self._queue), "cause": self.last_error})
@@ -193,9 +211,12 @@ class Recorder:
         told, self._lost = self._lost, None
         incidents = self._pending_incidents(told)
         self._in_hand = 1
+        kept, self._kept = self._kept, []
+        batch = [*kept, *rows]
         try:
-            failed = await asyncio.get_running_loop().run_in_executor(writer, self._sink.write, rows, incidents)
+            failed = await asyncio.get_running_loop().run_in_executor(writer, self._sink.write, batch, incidents)
         except StoreError as error:
+            self._kept = kept + self._kept
             self._put_back(second, rows, told)
             self.write_errors += 1
             self.last_error = str(error)
@@ -203,12 +224,13 @@ class Recorder:
                 log.error("Failed to persist %s snapshot: %s", row.symbol, error, extra={"symbol": row.symbol, "second": second})
             return False
         except asyncio.CancelledError:  # the writer may finish all the same; the same again changes nothing
+            self._kept = kept + self._kept
             self._put_back(second, rows, told)
             raise
         finally:
             self._in_hand = 0
         self._written(incidents)
-        self._tell(rows, failed)
+        self._tell(batch, failed)
         return True
 
     def _put_back(self, second: int, rows: list[SymbolSecond], told: tuple[int, int] | None) -> None:

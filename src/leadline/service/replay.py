@@ -49,6 +49,7 @@ class Replay:
             if rest is not None:
                 self._rows.append(rest)
         self._flush()
+        self._recorder.write_pending()
 
     def _handle(self, symbol: str, event: MarketEvent, recv_ns: int) -> None:
         feed = self.feeds.get(symbol)

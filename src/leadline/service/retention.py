@@ -55,7 +55,7 @@ def plan(
         cuts.append(Cut(now_s - caps.max_age_s, "age"))
     if used_bytes > caps.max_bytes:
         cuts.append(Cut(_cutoff(oldest_s, newest_s, used_bytes, used_bytes - FULL_SHARE * caps.max_bytes), "size"))
-    if free_bytes < min_free_bytes and used_bytes:
+    if free_bytes < min_free_bytes < free_bytes + used_bytes:  # else all of it together would not make enough room
         cuts.append(Cut(_cutoff(oldest_s, newest_s, used_bytes, min_free_bytes - free_bytes), "disk"))
     return max(cuts, key=lambda cut: cut.cutoff_s, default=None)
 
@@ -79,15 +79,18 @@ class Retention:
 
     def run_once(self, now_s: int) -> Cut | None:
         """Look, and cut what is due. Raises StoreError."""
+        free_bytes = shutil.disk_usage(self._folder).free
         cut = plan(
             self._caps,
             now_s=now_s,
             oldest_s=self._store.oldest_second(),
             newest_s=self._store.newest_second(),
             used_bytes=self._store.used_bytes(),
-            free_bytes=shutil.disk_usage(self._folder).free,
+            free_bytes=free_bytes,
             min_free_bytes=self._min_free_bytes,
         )
+        if free_bytes < self._min_free_bytes:
+            log.warning("disk_low", extra={"free_bytes": free_bytes, "min_free_bytes": self._min_free_bytes})
         if cut is not None:
             incidents_before = now_s - INCIDENTS_LIVE * self._caps.max_age_s
             count = self._store.cut_before(cut.cutoff_s, incidents_before)

@@ -248,9 +248,9 @@ class History:
         """Of the oldest readable record."""
         return self._first("seconds", symbol)
 
-    def last_second(self, symbol: str) -> int | None:
-        """Of the newest record."""
-        row = self._last("seconds", symbol)
+    def last_second(self, symbol: str, at: int | None = None) -> int | None:
+        """Of the newest record at or before `at` (None: of all)."""
+        row = self._last("seconds", symbol, at)
         return None if row is None else keys.second(row[0])
 
     def oldest_second(self) -> int | None:
@@ -258,9 +258,9 @@ class History:
         found = [self._first(family, symbol) for symbol in self.symbols() for family in _PER_SECOND]
         return min((second for second in found if second is not None), default=None)
 
-    def newest_second(self) -> int | None:
-        """Of any symbol's records: where the store ended."""
-        return max((s for symbol in self.symbols() if (s := self.last_second(symbol)) is not None), default=None)
+    def newest_second(self, at: int | None = None) -> int | None:
+        """Of any symbol's records at or before `at` (None: of all): where the store ended."""
+        return max((s for symbol in self.symbols() if (s := self.last_second(symbol, at)) is not None), default=None)
 
     # retention ----------------------------------------------------------------
 
