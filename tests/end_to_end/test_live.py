@@ -135,9 +135,10 @@ def test_a_lost_connection_is_replaced_and_no_trade_is_missing(fault, tmp_path):
 def test_trades_that_were_not_delivered_are_fetched_and_marked(tmp_path):
     async def story(source, standin, service):
         feed = service.live.feeds["ETHUSDT"]
-        standin.fault(FaultRequest(fault="trades.drop", symbol="ETHUSDT", count=7))
+        await until(lambda: feed.chain.last is not None)  # before the first trade nothing can be missing
         last = feed.chain.last
-        await until(lambda: feed.chain.last is not None and (last is None or feed.chain.last.agg_id > last.agg_id + 20))
+        standin.fault(FaultRequest(fault="trades.drop", symbol="ETHUSDT", count=7))
+        await until(lambda: feed.chain.last.agg_id > last.agg_id + 20)
         assert feed.trades_missing == 0
         closed = feed.seconds_closed
         await until(lambda: feed.seconds_closed > closed + 1)
