@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from leadline.config import Loaded
     from leadline.service.feed import Feed
 
+SAME_SIGNAL_S = 1.0  # `timeout` and shells send one signal to the process and once more to its group
 UNIX_S_MAX = 1e10  # 2286-11-20, the last second a store can hold; more is most likely milliseconds
 
 
@@ -413,13 +414,17 @@ async def _until_signalled(work: Any) -> None:
     import signal
 
     stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    first_at = 0.0
 
     def signalled() -> None:
-        if stop.is_set():
+        nonlocal first_at
+        if not stop.is_set():
+            first_at = loop.time()
+            stop.set()
+        elif loop.time() - first_at > SAME_SIGNAL_S:
             os._exit(130)
-        stop.set()
 
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, signalled)
     try:

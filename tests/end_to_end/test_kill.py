@@ -80,6 +80,7 @@ def killed(tmp_path_factory):
             if STORED.search(line):
                 break
         process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)  # as `timeout` does: to the process, and once more to its group
         told |= {(m[1], int(m[2])) for m in map(STORED.search, [line, *process.stderr]) if m}
         assert process.wait() == 0
         process.stderr.close()
