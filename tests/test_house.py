@@ -77,7 +77,7 @@ def test_requirements_are_pins_with_hashes_and_nothing_else(name: str):
     "line",
     [
         "--index-url https://example.org/simple",
-        "--find-links ./wheels",
+        "--find-links=./wheels",
         "numpy @ file:///wheels/numpy.whl",
         "https://example.org/numpy.whl",
         "./numpy.whl",
@@ -131,7 +131,7 @@ def test_a_path_of_this_machine_is_seen(text: str):
     assert machine_paths(Path("/srv/build/leadline"), Path("/home/ann")).search(text)
 
 
-@pytest.mark.parametrize("text", ["/srv/buildings", "https://example.org/home/ann/", "/var/lib/leadline", "./root/x", "/tmp/x"])
+@pytest.mark.parametrize("text", ["/srv/buildings", "https://example.org/home/ann/", "/var/lib/leadline", "./home/x", "/tmp/x"])
 def test_another_path_is_none(text: str):
     assert not machine_paths(Path("/srv/build/leadline"), Path("/home/ann")).search(text)
 
