@@ -42,7 +42,7 @@ def assert_true_trades(source, history, symbol):
     stored_trades = [trade for block in history.trades(symbol, 0, 2**33).rows for trade in block.trades]
     first, last = stored_trades[0].agg_id, stored_trades[-1].agg_id
     assert [trade.agg_id for trade in stored_trades] == list(range(first, last + 1))
-    truth = source.agg_trades(symbol, from_id=first, start_ms=None, end_ms=None, limit=last - first + 1)
+    truth = source.tape(symbol).aggregates(from_id=first, start_ms=None, end_ms=None, limit=last - first + 1)
     assert len(truth) == len(stored_trades)
     for ours, true in zip(stored_trades, truth, strict=True):
         numbers = Decimal(decimal_text(ours.price_e8)), Decimal(decimal_text(ours.quantity_e8))

@@ -147,7 +147,7 @@ def test_trade_ids_chain_and_aggregates_are_the_sums_of_their_fills(symbol: str)
         assert sum(Decimal(t["q"]) for t in own) == Decimal(agg["q"])
     assert {agg["m"] for agg in aggregates} == {True, False}
     assert any(agg["l"] > agg["f"] for agg in aggregates)
-    rows = source.agg_trades(symbol, from_id=aggregates[5]["a"], start_ms=None, end_ms=None, limit=2)
+    rows = source.tape(symbol).aggregates(from_id=aggregates[5]["a"], start_ms=None, end_ms=None, limit=2)
     assert [row.a for row in rows] == [aggregates[5]["a"], aggregates[6]["a"]]
 
 

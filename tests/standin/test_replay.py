@@ -74,7 +74,7 @@ def test_the_quantities_of_the_derived_trades_are_those_of_the_expected_seconds(
     expected = path.parents[1] / "expected" / f"spot_{path.name[:-3]}_trades_1s.csv.gz"
     recording = Recording([path])
     played_to_end(recording)
-    rows = recording.agg_trades(symbol, from_id=1, start_ms=None, end_ms=None, limit=10**9)
+    rows = recording.tape(symbol).aggregates(from_id=1, start_ms=None, end_ms=None, limit=10**9)
     with gzip.open(expected, "rt") as file:
         for row in csv.DictReader(file):
             own = [r for r in rows if int(row["t_ms"]) // 1000 == r.T // 1000]
@@ -87,7 +87,7 @@ def test_fills_whose_ids_leave_a_hole_are_not_one_aggregate(tmp_path: Path) -> N
     fills = [trade("AAAUSDT", n, "10.00", "0.1", 1_700_000_000_000, sold=True) for n in (1, 2, 4)]
     frames = played_to_end(Recording([write(tmp_path / "a.txt", *fills)]))
     aggregates = [json.loads(f.payload) for f in frames if f.stream == "aaausdt@aggTrade"]
-    assert [(t["a"], t["f"], t["l"], t["q"]) for t in aggregates] == [(1, 1, 2, "0.2"), (2, 4, 4, "0.1")]
+    assert [(t["a"], t["f"], t["l"], t["q"]) for t in aggregates] == [(1, 1, 2, "0.20000000"), (2, 4, 4, "0.10000000")]
 
 
 def test_fills_of_other_side_price_or_time_are_not_one_aggregate(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ uncrossed and two-sided after every one of them.
 import random
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import msgspec
 from msgspec import Struct
@@ -17,23 +17,22 @@ from msgspec import Struct
 from leadline.standin.source import (
     AggTrade,
     DepthAnswer,
+    Diff,
     Frame,
-    Trade,
+    Place,
     TrueBook,
     agg_trade_frame,
     depth_body,
-    quote_text,
-    select,
     symbol_info,
     text,
 )
+from leadline.standin.tape import Tape
 
 DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT")
 
 SLOT_US = 100_000
 LEVELS_LEAST, LEVELS_MIN, LEVELS_MAX = 620, 700, 1100  # a side; limit=1000 cuts some books and not others
 LOG_IDS = 200_000  # level changes kept for the truth
-KEPT_TRADES = 200_000
 KEPT_FRAMES = 4_096  # ids of past frames, for snapshots that are stale on purpose
 DEPTH_MAX = 5_000
 
@@ -109,7 +108,7 @@ class RandomMarket:
         """Never: the book is known from the start."""
         return False
 
-    def depth(self, symbol: str, limit: int, *, events_back: int = 0) -> DepthAnswer | None:
+    def depth(self, symbol: str, limit: int, *, events_back: int = 0, place: Place = "now") -> DepthAnswer | None:
         """From memory at the current id, so mostly inside the next event. events_back counts frames, as far as they are kept."""
         pair, limit = self._pairs[symbol], min(limit, DEPTH_MAX)
         if not events_back:
@@ -131,15 +130,25 @@ class RandomMarket:
         bids, asks = sides
         return TrueBook(update_id, dict(pair.texts(bids.items())), dict(pair.texts(asks.items())))
 
-    def agg_trades(
-        self, symbol: str, *, from_id: int | None, start_ms: int | None, end_ms: int | None, limit: int
-    ) -> Sequence[AggTrade]:
-        """Of the last 200,000 or more. Kinder than the exchange: no lag behind the stream yet."""
-        return select(self._pairs[symbol].agg_trades, from_id=from_id, start_ms=start_ms, end_ms=end_ms, limit=limit)
+    def tape(self, symbol: str) -> Tape:
+        """The trades so far."""
+        return self._pairs[symbol].tape
 
-    def trades(self, symbol: str, limit: int) -> Sequence[Trade]:
-        """The latest, oldest first."""
-        return list(self._pairs[symbol].trades)[-limit:]
+    def diff(self, symbol: str, first_id: int, last_id: int) -> Diff | None:
+        """What the ids did, as far as they are kept."""
+        pair = self._pairs[symbol]
+        if not pair.base_id < first_id <= last_id <= pair.update_id:
+            return None
+        bids: dict[int, int] = {}
+        asks: dict[int, int] = {}
+        for change_id, is_bid, tick, quantity in pair.log:
+            if first_id <= change_id <= last_id:
+                (bids if is_bid else asks)[tick] = quantity
+        return Diff(first_id, last_id, dict(pair.texts(bids.items())), dict(pair.texts(asks.items())))
+
+    def frame_end(self, symbol: str) -> int:
+        """`u` of the last frame."""
+        return self._pairs[symbol].sent_id
 
     def exchange_info(self) -> list[dict[str, object]]:
         """One entry per symbol, with its real grid."""
@@ -215,17 +224,20 @@ class _Pair:
         self._trade_id = 3_000_000_000 + self._bits.take(24)
         self._agg_id = 1_000_000_000 + self._bits.take(24)
         self._populate()
-        self._log: deque[tuple[int, bool, int, int]] = deque()  # (id, is_bid, tick, quantity)
+        self.log: deque[tuple[int, bool, int, int]] = deque()  # (id, is_bid, tick, quantity)
         self._base = (self.update_id, dict(self.bids.quantities), dict(self.asks.quantities))
         self.frame_ends: deque[int] = deque(maxlen=KEPT_FRAMES)
-        self.agg_trades: list[AggTrade] = []
-        self.trades: deque[Trade] = deque(maxlen=1000)
+        self.tape = Tape()
         self._touched: tuple[dict[int, int], dict[int, int]] = ({}, {})
-        self._sent_id = self.update_id  # u of the last frame
+        self.sent_id = self.update_id  # u of the last frame
         self._event_us = start_us + self._gap_us()
         self._slot_start_us = start_us + self._jitter.below(SLOT_US)
         self._slot_us = self._slot_start_us
         self._shown = self._touch()
+
+    @property
+    def base_id(self) -> int:
+        return self._base[0]
 
     @property
     def next_us(self) -> int:
@@ -248,7 +260,7 @@ class _Pair:
         if not base_id <= update_id <= self.update_id:
             return None
         bids, asks = dict(bids), dict(asks)
-        for change_id, is_bid, tick, quantity in self._log:
+        for change_id, is_bid, tick, quantity in self.log:
             if change_id > update_id:
                 break
             _put(bids if is_bid else asks, tick, quantity)
@@ -338,9 +350,9 @@ class _Pair:
         self.update_id += 1
         assert self.bids.top < self.asks.top
         self._touched[side.is_bid][tick] = quantity
-        self._log.append((self.update_id, side.is_bid, tick, quantity))
-        if len(self._log) > LOG_IDS:
-            base_id, is_bid, old_tick, old_quantity = self._log.popleft()
+        self.log.append((self.update_id, side.is_bid, tick, quantity))
+        if len(self.log) > LOG_IDS:
+            base_id, is_bid, old_tick, old_quantity = self.log.popleft()
             _put(self._base[1] if is_bid else self._base[2], old_tick, old_quantity)
             self._base = (base_id, self._base[1], self._base[2])
         touch = self._touch()
@@ -364,8 +376,6 @@ class _Pair:
             parts[-1:] = [parts[-1] - half, half]
         for part in parts:
             self._trade_id += 1
-            row = Trade(self._trade_id, price, text(part), quote_text(price, text(part)), trade_ms, side.is_bid)
-            self.trades.append(row)
             self._send(
                 frames,
                 "trade",
@@ -373,38 +383,38 @@ class _Pair:
                 % (
                     event_ms,
                     self.quoted,
-                    row.id,
+                    self._trade_id,
                     price.encode(),
-                    row.qty.encode(),
+                    text(part).encode(),
                     trade_ms,
                     b"true" if side.is_bid else b"false",
                 ),
             )
         self._agg_id += 1
         agg = AggTrade(self._agg_id, price, text(quantity), first, self._trade_id, trade_ms, side.is_bid)
-        self.agg_trades.append(agg)
-        if len(self.agg_trades) > 2 * KEPT_TRADES:
-            del self.agg_trades[:KEPT_TRADES]
+        self.tape.add(
+            self._agg_id, trade_ms * 1000, tick * self.price.tick_e8, quantity, first, self._trade_id, side.is_bid, parts
+        )
         self._send(frames, "aggTrade", agg_trade_frame(self.symbol, event_ms, agg))
 
     def _end_slot(self, frames: list[Frame]) -> None:
         """One diff of all that was touched, with its quantity now; nothing after a slot without change."""
-        if self.update_id > self._sent_id:
+        if self.update_id > self.sent_id:
             asks, bids = self._touched
             body = msgspec.json.encode(
                 {
                     "e": "depthUpdate",
                     "E": self._slot_us // 1000,
                     "s": self.symbol,
-                    "U": self._sent_id + 1,
+                    "U": self.sent_id + 1,
                     "u": self.update_id,
                     "b": self.texts(sorted(bids.items(), reverse=True)),
                     "a": self.texts(sorted(asks.items())),
                 }
             )
             frames.append(Frame(self._slot_us * 1000, f"{self.stream}@depth@100ms", self.symbol, body))
-            self._sent_id = self.update_id
-            self.frame_ends.append(self._sent_id)
+            self.sent_id = self.update_id
+            self.frame_ends.append(self.sent_id)
             self._touched = ({}, {})
         self._slot_start_us += SLOT_US
         self._slot_us = self._slot_start_us + self._jitter.below(2001) - 1000

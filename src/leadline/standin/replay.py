@@ -6,8 +6,8 @@ position knows (book, trades so far) is worked out when asked for, from the fram
 
 import gzip
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,18 +18,21 @@ from leadline.core import capture
 from leadline.standin.source import (
     AggTrade,
     DepthAnswer,
+    Diff,
     Frame,
-    Trade,
+    Place,
     TrueBook,
     agg_trade_frame,
     depth_body,
     fixed,
-    quote_text,
-    select,
     symbol_info,
+    text,
 )
+from leadline.standin.tape import Tape
 
 Level = tuple[str, str]
+
+_MS_MAX = 10**14  # a time above it is in microseconds
 
 _COMBINED = re.compile(rb'\{"stream":("[^"]+"),"data":(\{.*\})\}', re.DOTALL)
 
@@ -131,11 +134,11 @@ class Recording:
         """The latest exchange time passed: the recorder's own clock ran beside it by a constant."""
         return self._server_ms
 
-    def depth(self, symbol: str, limit: int, *, events_back: int = 0) -> DepthAnswer | None:
+    def depth(self, symbol: str, limit: int, *, events_back: int = 0, place: Place = "now") -> DepthAnswer | None:
         """At its place the captured body, later the own book, inside the next event where that spans several ids.
 
         None before the captured body and after a hole in the recorded ids. Never more levels than are known: `levels` of the
-        answer is the smaller count of the sides that were cut by the capture.
+        answer is the smaller count of the sides that were cut by the capture. place: `now` is `inside`.
         """
         market = self._markets[symbol]
         if self._gate == symbol and not events_back:
@@ -145,8 +148,20 @@ class Recording:
             if len(body.bids) <= limit and len(body.asks) <= limit:
                 return DepthAnswer(body.text, levels)
             return DepthAnswer(depth_body(body.update_id, body.bids[:limit], body.asks[:limit]), levels)
-        book = market.now(events_back, at_gate=self._gate == symbol)
+        book = market.now(events_back, at_gate=self._gate == symbol, inside=place != "border")
         return book.answer(limit) if book else None
+
+    def diff(self, symbol: str, first_id: int, last_id: int) -> Diff | None:
+        """Whole recorded frames, one after the other without a hole; None for any other range."""
+        return self._markets[symbol].diff(first_id, last_id)
+
+    def frame_end(self, symbol: str) -> int:
+        """`u` of the last frame passed."""
+        market = self._markets[symbol]
+        if not market.diffs:
+            return 0
+        passed = market.diffs_passed
+        return market.diffs[passed - 1].last_id if passed else market.diffs[0].first_id - 1
 
     def snapshot_ahead(self, symbol: str) -> bool:
         """Whether a captured body of the symbol is still to come."""
@@ -157,18 +172,9 @@ class Recording:
         """The book after the frame with that `u`; None if there is none, or it is before the snapshot or behind a hole."""
         return self._markets[symbol].true_book(update_id)
 
-    def agg_trades(
-        self, symbol: str, *, from_id: int | None, start_ms: int | None, end_ms: int | None, limit: int
-    ) -> Sequence[AggTrade]:
-        """Of the trades sent so far. Kinder than the exchange: no lag behind the stream yet."""
-        market = self._markets[symbol]
-        sent = market.agg_trades[: market.agg_trades_passed]
-        return select(sent, from_id=from_id, start_ms=start_ms, end_ms=end_ms, limit=limit)
-
-    def trades(self, symbol: str, limit: int) -> Sequence[Trade]:
-        """Of the recorded `@trade` frames sent so far; none if that stream was not captured."""
-        market = self._markets[symbol]
-        return market.trades[max(0, market.trades_passed - limit) : market.trades_passed]
+    def tape(self, symbol: str) -> Tape:
+        """The trades passed. Fills are known where `@trade` was captured; they come with their aggregate."""
+        return self._markets[symbol].tape
 
     def exchange_info(self) -> list[dict[str, object]]:
         """Captured entries as they were; for a recorded symbol without one, worked out from its first snapshot."""
@@ -229,7 +235,7 @@ class _Event(Struct, frozen=True):
     kind: str
     what: Frame | _Body
     event_ms: int = 0
-    detail: "_Ids | AggTrade | Trade | None" = None
+    detail: "_Ids | AggTrade | _TradeSaid | None" = None
 
 
 class _DepthSaid(Struct):
@@ -252,7 +258,7 @@ class _Ids(Struct, frozen=True):
     pu: int | None = None
 
 
-class _TradeSaid(Struct):
+class _TradeSaid(Struct, frozen=True):
     t: int
     p: str
     q: str
@@ -299,8 +305,7 @@ def _frame_event(at_ns: int, body: bytes, path: Path) -> _Event | None:
             return _Event(at_ns, symbol, "agg", frame, said.E, _agg_said.decode(payload))
         case "trade":
             t = _trade_said.decode(payload)
-            row = Trade(t.t, t.p, t.q, quote_text(t.p, t.q), t.T, t.m)
-            return _Event(at_ns, symbol, "trade", frame, said.E, row)
+            return _Event(at_ns, symbol, "trade", frame, said.E, t)
         case _:
             return _Event(at_ns, symbol, "other", frame, said.E)
 
@@ -333,21 +338,15 @@ def _with_agg_trades(events: list[_Event]) -> list[_Event]:
 
 
 def _joins(before: object, fill: object) -> bool:
-    assert isinstance(before, Trade)
-    assert isinstance(fill, Trade)
-    return (
-        fill.id == before.id + 1
-        and fill.time == before.time
-        and fill.price == before.price
-        and fill.isBuyerMaker == before.isBuyerMaker
-    )
+    assert isinstance(before, _TradeSaid)
+    assert isinstance(fill, _TradeSaid)
+    return fill.t == before.t + 1 and (fill.T, fill.p, fill.m) == (before.T, before.p, before.m)
 
 
 def _agg_event(symbol: str, number: int, fills: list[_Event]) -> _Event:
-    rows = [event.detail for event in fills if isinstance(event.detail, Trade)]
+    rows = [event.detail for event in fills if isinstance(event.detail, _TradeSaid)]
     last, at = rows[-1], fills[-1]
-    quantity = f"{sum((Decimal(row.qty) for row in rows), Decimal(0)):f}"
-    row = AggTrade(number, last.price, quantity, rows[0].id, last.id, last.time, last.isBuyerMaker)
+    row = AggTrade(number, last.p, text(sum(fixed(row.q) for row in rows)), rows[0].t, last.t, last.T, last.m)
     assert isinstance(at.what, Frame)
     stream = at.what.stream.partition("@")[0] + "@aggTrade"
     frame = Frame(at.at_ns, stream, symbol, agg_trade_frame(symbol, at.event_ms, row))
@@ -366,14 +365,15 @@ class _Market:
     def __init__(self) -> None:
         self.diffs: list[_Diff] = []
         self.bodies: list[tuple[int, _Body]] = []  # (diffs before it, body)
-        self.agg_trades: list[AggTrade] = []
-        self.trades: list[Trade] = []
+        self.tape = Tape()
+        self._fills: dict[int, int] = {}  # trade id -> quantity in 1e-8
         self._ends: dict[int, int] = {}  # u -> diffs up to and with that frame
         self._kept: tuple[int, int, _Book] | None = None  # (body, diffs applied, book): most questions move forward
         self.rewind()
 
     def rewind(self) -> None:
-        self.diffs_passed = self.bodies_passed = self.agg_trades_passed = self.trades_passed = 0
+        self.diffs_passed = self.bodies_passed = 0
+        self.tape = Tape()
 
     def add(self, event: _Event) -> None:
         detail = event.detail
@@ -382,28 +382,47 @@ class _Market:
         elif event.kind == "diff" and isinstance(detail, _Ids):
             self.diffs.append(_Diff(detail.U, detail.u, event.what.payload))
             self._ends[detail.u] = len(self.diffs)
-        elif isinstance(detail, AggTrade):
-            self.agg_trades.append(detail)
-        elif isinstance(detail, Trade):
-            self.trades.append(detail)
+        elif isinstance(detail, _TradeSaid):
+            self._fills[detail.t] = fixed(detail.q)
 
     def passed(self, event: _Event) -> None:
         match event.kind:
             case "diff":
                 self.diffs_passed += 1
             case "agg":
-                self.agg_trades_passed += 1
-            case "trade":
-                self.trades_passed += 1
+                assert isinstance(event.detail, AggTrade)
+                self._add_to_tape(event.detail)
             case "body":
                 self.bodies_passed += 1
+
+    def _add_to_tape(self, row: AggTrade) -> None:
+        ids = range(row.f, row.l + 1)
+        fills = [self._fills[n] for n in ids] if all(n in self._fills for n in ids) else []
+        time_us = row.T if row.T > _MS_MAX else row.T * 1000
+        self.tape.add(row.a, time_us, fixed(row.p), fixed(row.q), row.f, row.l, row.m, fills)
+
+    def diff(self, first_id: int, last_id: int) -> Diff | None:
+        end, start = self._ends.get(last_id), bisect_left(self.diffs, first_id, key=_first_id)
+        if end is None or start == len(self.diffs) or self.diffs[start].first_id != first_id:
+            return None
+        bids: dict[str, str] = {}
+        asks: dict[str, str] = {}
+        expected = first_id
+        for diff in self.diffs[start:end]:
+            if diff.first_id != expected:
+                return None
+            expected = diff.last_id + 1
+            changes = _changes.decode(diff.payload)
+            bids.update(changes.b)
+            asks.update(changes.a)
+        return Diff(first_id, last_id, bids, asks) if expected > first_id else None
 
     def grid(self) -> tuple[int, int]:
         """(tick, step) in 1e-8: the largest powers of ten that divide every price and quantity of the first snapshot."""
         levels = [level for _, body in self.bodies[:1] for level in body.bids + body.asks]
         return _grid([price for price, _ in levels]), _grid([quantity for _, quantity in levels])
 
-    def now(self, events_back: int, *, at_gate: bool) -> "_Book | None":
+    def now(self, events_back: int, *, at_gate: bool, inside: bool) -> "_Book | None":
         """The book here, moved into the next event; or exactly as it was `events_back` frames ago."""
         usable = self.bodies_passed + at_gate
         if not usable:
@@ -415,7 +434,7 @@ class _Market:
             stale = _Book(self.bodies[usable - 1][1])
             stale.update_id = min(self.diffs[0].first_id, stale.update_id) - 1 - events_back
             return stale
-        if book is None or events_back or self.diffs_passed == len(self.diffs):
+        if book is None or events_back or not inside or self.diffs_passed == len(self.diffs):
             return book
         return book.inside(self.diffs[self.diffs_passed])
 
@@ -509,6 +528,10 @@ def _sorted(side: dict[str, str], edge: str | None, *, falling: bool) -> list[Le
         last = fixed(edge)
         levels = [level for level in levels if (level[0] >= last if falling else level[0] <= last)]
     return [(price, quantity) for _, price, quantity in levels]
+
+
+def _first_id(diff: _Diff) -> int:
+    return diff.first_id
 
 
 def _grid(texts: list[str]) -> int:

@@ -138,14 +138,16 @@ class Rest:
 
     async def _trades(self, params: Params, headers: dict[str, str]) -> bytes:
         symbol = self._served(params)
-        return msgspec.json.encode(self._source.trades(symbol, min(_number(params, "limit", 500), MAX_ROWS)))
+        return msgspec.json.encode(
+            self._source.tape(symbol).fills(from_id=None, limit=min(_number(params, "limit", 500), MAX_ROWS))
+        )
 
     async def _agg_trades(self, params: Params, headers: dict[str, str]) -> bytes:
         symbol = self._served(params)
         limit = min(_number(params, "limit", 500), MAX_ROWS)
         bounds = [_number(params, name, 0) if name in params else None for name in ("fromId", "startTime", "endTime")]
         from_id, start_ms, end_ms = bounds
-        rows = self._source.agg_trades(symbol, from_id=from_id, start_ms=start_ms, end_ms=end_ms, limit=limit)
+        rows = self._source.tape(symbol).aggregates(from_id=from_id, start_ms=start_ms, end_ms=end_ms, limit=limit)
         return msgspec.json.encode(rows)
 
     def _symbol(self, params: Params) -> str:

@@ -4,15 +4,19 @@ A source is a market with a position in time. `advance` moves it and returns the
 answered for the position reached. The server does not know whether a recording or a seed is behind it.
 """
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 from msgspec import Struct
 
-MAX_ROWS = 1000  # of aggTrades and trades; Binance rest-api.md
+if TYPE_CHECKING:
+    from leadline.standin.tape import Tape
+
+MAX_ROWS = 1000  # of aggTrades, trades and klines; Binance rest-api.md
 _E8 = 10**8
+
+Place = Literal["now", "border", "inside"]
 
 
 class Frame(Struct, frozen=True, gc=False):
@@ -29,6 +33,15 @@ class DepthAnswer(Struct, frozen=True, gc=False):
 
     body: bytes
     levels: int
+
+
+class Diff(Struct, frozen=True, gc=False):
+    """What a range of update ids did to the book: every price touched in it, with its quantity at `last_id`. Decimal texts."""
+
+    first_id: int
+    last_id: int
+    bids: Mapping[str, str]
+    asks: Mapping[str, str]
 
 
 class TrueBook(Struct, frozen=True):
@@ -112,8 +125,20 @@ class Source(Protocol):
         """Back to the start; ids go back too."""
         ...
 
-    def depth(self, symbol: str, limit: int, *, events_back: int = 0) -> DepthAnswer | None:
-        """The book now, or as it was `events_back` depth frames ago; None when it is not known (yet)."""
+    def depth(self, symbol: str, limit: int, *, events_back: int = 0, place: Place = "now") -> DepthAnswer | None:
+        """The book now, or as it was `events_back` depth frames ago; None when it is not known (yet).
+
+        place: `border` is the id at which the last frame ended, `inside` an id within the next frame (a frame of one id has
+        no inside: then as `now`).
+        """
+        ...
+
+    def diff(self, symbol: str, first_id: int, last_id: int) -> Diff | None:
+        """What these ids did; None when they are not kept, or (of a recording) are no whole frames."""
+        ...
+
+    def frame_end(self, symbol: str) -> int:
+        """`u` of the symbol's last depth frame so far; before the first, the id before its `U`."""
         ...
 
     def snapshot_ahead(self, symbol: str) -> bool:
@@ -124,14 +149,8 @@ class Source(Protocol):
         """The truth at that id; None when it is not kept or no frame ends there."""
         ...
 
-    def agg_trades(
-        self, symbol: str, *, from_id: int | None, start_ms: int | None, end_ms: int | None, limit: int
-    ) -> Sequence[AggTrade]:
-        """Aggregate trades sent so far; the rules of Binance rest-api.md, oldest first."""
-        ...
-
-    def trades(self, symbol: str, limit: int) -> Sequence[Trade]:
-        """The latest trades sent so far, oldest first."""
+    def tape(self, symbol: str) -> "Tape":
+        """The trades sent so far, and what can be worked out from them."""
         ...
 
     def exchange_info(self) -> list[dict[str, object]]:
@@ -141,22 +160,6 @@ class Source(Protocol):
     def server_time_ms(self) -> int:
         """The exchange's clock at this position."""
         ...
-
-
-def select(
-    rows: Sequence[AggTrade], *, from_id: int | None, start_ms: int | None, end_ms: int | None, limit: int
-) -> Sequence[AggTrade]:
-    """The rows asked for. Ids and times inclusive; without fromId and startTime the latest. Source: Binance rest-api.md."""
-    low, high = 0, len(rows)
-    if start_ms is not None:
-        low = bisect_left(rows, start_ms, key=_time)
-    if end_ms is not None:
-        high = bisect_right(rows, end_ms, key=_time)
-    if from_id is not None:
-        low = max(low, bisect_left(rows, from_id, key=_agg_id))
-    if from_id is None and start_ms is None:
-        low = max(low, high - limit)
-    return rows[low : min(high, low + limit)]
 
 
 def agg_trade_frame(symbol: str, event_ms: int, row: AggTrade) -> bytes:
@@ -178,11 +181,6 @@ def fixed(text: str) -> int:
 def text(value_e8: int) -> str:
     """An integer of 1e-8 with all its 8 decimals."""
     return f"{value_e8 // _E8}.{value_e8 % _E8:08d}"
-
-
-def quote_text(price: str, quantity: str) -> str:
-    """price times quantity with 8 decimals, cut."""
-    return text(fixed(price) * fixed(quantity) // _E8)
 
 
 _QUOTES = ("FDUSD", "USDT", "USDC", "BUSD", "TUSD", "BTC", "ETH", "BNB", "EUR", "TRY", "BRL", "USD")
@@ -247,11 +245,3 @@ def symbol_info(symbol: str, tick_e8: int, step_e8: int) -> dict[str, object]:
         "defaultSelfTradePreventionMode": "NONE",
         "allowedSelfTradePreventionModes": ["NONE"],
     }
-
-
-def _time(row: AggTrade) -> int:
-    return row.T
-
-
-def _agg_id(row: AggTrade) -> int:
-    return row.a
