@@ -8,7 +8,7 @@ import contextlib
 import difflib
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +24,7 @@ from leadline.exchange.binance.rest import BinanceRest
 from leadline.exchange.binance.stream import BinanceStream
 from leadline.exchange.replay import Recording, ReplayEvent, inferred_rules
 from leadline.service.feed import Feed
+from leadline.service.listing import Listing, renewed
 from leadline.service.live import Live
 from leadline.service.recorder import SERVICE, Recorder
 from leadline.service.replay import Replay
@@ -219,8 +220,6 @@ async def _introduced(rest: BinanceRest, settings: Settings, clock: Clock) -> tu
             log.warning("exchange_unreachable", extra={"cause": str(error), "again_in_s": round(wait_s, 1)})
             await clock.sleep_until(clock.monotonic() + wait_s)
             continue
-        if info.weight_limit_per_minute:
-            rest.budget.limit_per_minute = info.weight_limit_per_minute
         for symbol in settings.symbols:
             if symbol not in info.rules:
                 raise UnknownSymbol(symbol, difflib.get_close_matches(symbol, info.rules, n=5, cutoff=0.6), f"at {origin}")
@@ -254,8 +253,9 @@ async def _record(
     now_ns = clock.wall_ns()
     history.open_for(origin, now_ns // NANO)
     side = SideFile(path / SIDE_FILE)
-    for found in rules.values():
-        if history.rules(found.symbol) != found:
+    rules = {symbol: renewed(history.rules(symbol), found) for symbol, found in rules.items()}
+    for symbol, found in rules.items():
+        if history.rules(symbol) != found:
             history.set_rules(found)
     recorder = Recorder(
         _Sink(history, side),
@@ -290,6 +290,7 @@ async def _record(
                 feed.close_left_open(incident, (newest_s + 1) * 1000)
         if not event_ticks:
             feed.begin(now_ns)
+            feed.trading(rules[symbol].status, clock.monotonic(), now_ns)
         return feed
 
     live = Live(
@@ -310,6 +311,11 @@ async def _record(
         on_event=live.on_event,
         tickers=settings.exchange.tickers,
     )
+
+    async def keep(changed: SymbolRules) -> None:
+        await asyncio.get_running_loop().run_in_executor(writer, history.set_rules, changed)
+
+    listing = Listing(rules, market=_Market(rest), clock=clock, trading=live.trading, keep=keep)
     caps = Caps(settings.retention.max_age_s, settings.retention.max_size_bytes)
     retention = Retention(history, caps, path, settings.store.min_free_mb * MB)
     log.info("recording", extra={"origin": origin, "symbols": len(settings.symbols), "rest": settings.exchange.rest_url})
@@ -321,6 +327,7 @@ async def _record(
             tasks = [
                 storing.create_task(recorder.run(clock, writer), name="recorder"),
                 storing.create_task(retention.run(clock, writer), name="retention"),
+                storing.create_task(listing.run(), name="listing"),
             ]
             try:
                 await _until(stop, live.run(stream))
@@ -374,6 +381,9 @@ class _Market:
 
     async def agg_trades(self, symbol: str, from_id: int, limit: int) -> Sequence[Trade]:
         return await self._rest.agg_trades(symbol, from_id, limit)
+
+    async def rules(self, symbols: Sequence[str]) -> Mapping[str, SymbolRules]:
+        return await self._rest.rules(symbols, Priority.LISTING)
 
 
 async def _keep_ban(history: History, budget: WeightBudget, clock: Clock, writer: ThreadPoolExecutor) -> None:

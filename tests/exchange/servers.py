@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.http11 import Request, Response
 
 T = TypeVar("T")
 
@@ -38,8 +39,13 @@ class Peer:
 
 
 class FakeStreamServer:
+    """refuses: handshakes are answered with 503. open_max: most connections that were open at one time."""
+
     def __init__(self) -> None:
         self.url = ""
+        self.refuses = False
+        self.open_max = 0
+        self._open = 0
         self._peers: asyncio.Queue[Peer] = asyncio.Queue()
 
     async def connection(self) -> Peer:
@@ -55,10 +61,20 @@ class FakeStreamServer:
         async def handle(socket: ServerConnection) -> None:
             peer = Peer(socket)
             peers.append(peer)
+            self._open += 1
+            self.open_max = max(self.open_max, self._open)
             self._peers.put_nowait(peer)
-            await peer.over.wait()
+            await asyncio.wait(
+                [asyncio.ensure_future(peer.over.wait()), asyncio.ensure_future(socket.wait_closed())],
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            self._open -= 1
 
-        async with serve(handle, "127.0.0.1", 0, ping_interval=None, compression=None, close_timeout=0.2) as server:
+        def door(socket: ServerConnection, request: Request) -> Response | None:
+            return socket.respond(503, "later") if self.refuses else None
+
+        options: dict[str, Any] = {"ping_interval": None, "compression": None, "close_timeout": 0.2, "process_request": door}
+        async with serve(handle, "127.0.0.1", 0, **options) as server:
             self.url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
             try:
                 yield self

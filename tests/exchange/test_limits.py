@@ -153,7 +153,7 @@ def test_a_stop_holds_all_callers_back_and_a_ban_given_at_the_start_is_obeyed() 
             await clock.advance(89.9)
             assert went == []
             await clock.advance(0.1)
-        assert went == ["START", "BACKFILL", "ANCHOR", "AUDIT"]
+        assert went == ["START", "BACKFILL", "ANCHOR", "AUDIT", "LISTING"]
 
     run(check())
 

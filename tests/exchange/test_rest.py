@@ -216,3 +216,92 @@ def test_the_origin_is_what_the_answers_say_it_is(headers: dict[str, str], origi
             assert server.requests == [("/api/v3/ping", {})]
 
     asyncio.run(check())
+
+
+# What is listed ---------------------------------------------------------------------------------
+
+LISTED = ("BTCUSDT", "币安人生USDT")
+
+
+def info(*symbols: str, limit: int = 6000) -> str:
+    rows = [{"symbol": symbol, "status": "TRADING", "baseAsset": "B", "quoteAsset": "Q", "filters": []} for symbol in symbols]
+    weight = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": limit}
+    return json.dumps({"serverTime": 1723161255208, "rateLimits": [weight], "symbols": rows})
+
+
+def test_the_names_of_what_is_followed_go_percent_encoded_into_the_address() -> None:
+    raw = []
+
+    def reply(request: web.Request) -> web.Response:
+        raw.append(request.raw_path)
+        return json_answer(info(*LISTED, "ETHUSDT"))
+
+    async def check() -> None:
+        async with asking(reply) as (rest, server, _):
+            assert list(await rest.rules(LISTED, Priority.LISTING)) == list(LISTED)
+            assert server.requests == [("/api/v3/exchangeInfo", {"symbols": '["BTCUSDT","币安人生USDT"]'})]
+            assert raw[0].isascii() and not set(raw[0]) & set('"[] {}')
+            assert rest.budget.used == 20
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize(("count", "asked_by_name"), [(400, True), (600, False)])
+def test_a_list_that_is_too_long_for_an_address_is_asked_for_as_a_whole(count: int, asked_by_name: bool) -> None:
+    names = [f"S{number}USDT" for number in range(count)]
+    raw = []
+
+    def reply(request: web.Request) -> web.Response:
+        raw.append(str(request.url))
+        return json_answer(info(*names, "ETHUSDT"))
+
+    async def check() -> None:
+        async with asking(reply) as (rest, server, _):
+            assert list(await rest.rules(names, Priority.LISTING)) == names
+            assert [bool(query) for _, query in server.requests] == [asked_by_name]
+            assert len(raw[0]) < 8000
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("code", [-1121, -1100])
+def test_one_symbol_that_is_gone_is_missing_among_what_is_listed_and_no_error(code: int) -> None:
+    def reply(request: web.Request) -> web.Response:
+        if "symbols" in request.query:
+            return json_answer(f'{{"code":{code},"msg":"Invalid symbol."}}', 400)
+        return json_answer(info("BTCUSDT", "ETHUSDT"))
+
+    async def check() -> None:
+        async with asking(reply) as (rest, _, _):
+            assert list(await rest.rules(("BTCUSDT", "LUNAUSDT"), Priority.LISTING)) == ["BTCUSDT"]
+            assert rest.budget.used == 40
+
+    asyncio.run(check())
+
+
+def test_another_refusal_of_the_list_is_not_asked_around() -> None:
+    async def check() -> None:
+        reply = json_answer('{"code":-1000,"msg":"unknown"}', 500)
+        async with asking(lambda _: reply) as (rest, server, _):
+            with pytest.raises(Rejected):
+                await rest.rules(LISTED, Priority.LISTING)
+            assert len(server.requests) == 1
+
+    asyncio.run(check())
+
+
+def test_the_listing_waits_behind_everything_else_and_a_lowered_limit_holds_from_then_on() -> None:
+    assert max(Priority) is Priority.LISTING
+
+    async def check() -> None:
+        async with asking(lambda _: json_answer(info("BTCUSDT", limit=100))) as (rest, server, clock):
+            await rest.rules(("BTCUSDT",), Priority.LISTING)
+            assert rest.budget.limit_per_minute == 100
+            waiting = [asyncio.ensure_future(rest.rules(("BTCUSDT",), Priority.LISTING)) for _ in range(4)]
+            await clock.advance(0)
+            await soon(asyncio.wait(waiting[:3]))
+            assert (rest.budget.used, len(server.requests), rest.budget.waiting) == (80, 4, 1), "80 of 100 for what can wait"
+            waiting[3].cancel()
+            await settle()
+
+    asyncio.run(check())

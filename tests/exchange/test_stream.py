@@ -12,8 +12,9 @@ from tests.exchange.servers import FakeStreamServer, Peer, soon
 from tests.exchange.test_wire import AGG_TRADE, DEPTH, QUOTE, TRADE
 
 from leadline.clock import Clock, SystemClock
-from leadline.core.records import DepthUpdate, Disconnected, MarketEvent, Subscribed, Trade
+from leadline.core.records import BestQuote, DepthUpdate, Disconnected, MarketEvent, Subscribed, Trade
 from leadline.exchange.binance import stream
+from leadline.exchange.binance.handover import SETTLE_S
 from leadline.exchange.binance.stream import BinanceStream
 
 KINDS = ("depth@100ms", "aggTrade", "bookTicker")
@@ -204,10 +205,6 @@ async def binary_frame(peer: Peer) -> None:
     await peer.send(b"\x00\x01")
 
 
-async def shutdown(peer: Peer) -> None:
-    await peer.send('{"e":"serverShutdown","E":1770123456789}')
-
-
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
@@ -216,7 +213,6 @@ async def shutdown(peer: Peer) -> None:
         (cut, "1006"),
         (broken_frame, "malformed message, json"),
         (binary_frame, "binary"),
-        (shutdown, stream.SHUTDOWN),
     ],
 )
 def test_a_lost_connection_is_told_once_and_subscribed_anew(fault: Callable[[Peer], Any], says: str) -> None:
@@ -290,22 +286,6 @@ def test_what_a_lost_connection_left_unanswered_does_not_count_against_the_next(
             await clock.advance(stream.ACK_S)
             await soon(await second.socket.ping(b"still there"))
             assert heard.nothing_more()
-
-    asyncio.run(check())
-
-
-def test_a_server_that_shuts_down_is_left_at_once_but_not_in_a_circle() -> None:
-    async def check() -> None:
-        clock = FakeClock()
-        async with streaming(clock=clock, backoff_base_s=1000.0, backoff_max_s=1000.0) as (server, heard, binance):
-            await shutdown(await server.connection())
-            await heard.next()
-            await shutdown(await server.connection())  # no time has passed
-            await heard.next()
-            await until(lambda: len(clock._sleepers) > 0 and binance.status[0].state == "waiting")
-            assert binance.status[0].attempts == 2
-            await clock.advance(1000)
-            await server.connection()
 
     asyncio.run(check())
 
@@ -385,5 +365,258 @@ def test_a_connection_that_is_given_up_is_replaced_and_the_others_stay() -> None
             await successor.accept_subscription()
             assert (await heard.next()).symbols == ("ETHUSDT",)
             assert [status.reconnects for status in binance.status] == [0, 1]
+
+    asyncio.run(check())
+
+
+# Make before break ------------------------------------------------------------------------------
+
+SHUTDOWNS = (
+    '{"e":"serverShutdown","E":1770123456789}',
+    '{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1770123456789}}',
+    '{"event":{"e":"serverShutdown","E":1770123456789}}',
+)
+
+
+def depth(first: int, last: int, symbol: str = "BTCUSDT") -> dict[str, Any]:
+    data = {"e": "depthUpdate", "E": 1_700_000_000_000 + last, "s": symbol, "U": first, "u": last, "b": [["1.0", "2.0"]], "a": []}
+    return {"stream": f"{symbol.lower()}@depth@100ms", "data": data}
+
+
+def trade(number: int, symbol: str = "BTCUSDT") -> dict[str, Any]:
+    data = {"e": "aggTrade", "E": 1, "s": symbol, "a": number, "p": "1.0", "q": "1", "f": number, "l": number, "T": 1, "m": True}
+    return {"stream": f"{symbol.lower()}@aggTrade", "data": data}
+
+
+def ticker(number: int, symbol: str = "BTCUSDT") -> dict[str, Any]:
+    data = {"u": number, "s": symbol, "b": "1.0", "B": "1", "a": "2.0", "A": "1"}
+    return {"stream": f"{symbol.lower()}@bookTicker", "data": data}
+
+
+async def send(peer: Peer, *messages: dict[str, Any] | str) -> None:
+    """All of them, and a ping that is answered when they were read."""
+    for message in messages:
+        await peer.send(message)
+    await soon(await peer.socket.ping())
+
+
+async def carried(server: FakeStreamServer, heard: Heard) -> Peer:
+    """A connection whose streams stand, and which has brought one event of each for BTCUSDT, up to id 10."""
+    peer = await server.connection()
+    await peer.accept_subscription()
+    assert isinstance(await heard.next(), Subscribed)
+    await send(peer, depth(1, 10), trade(10), ticker(10))
+    assert [ids(await heard.next()) for _ in range(3)] == [(1, 10), 10, 10]
+    return peer
+
+
+def ids(event: MarketEvent) -> Any:
+    match event:
+        case DepthUpdate():
+            return event.first_id, event.last_id
+        case Trade():
+            return event.agg_id
+        case BestQuote():
+            return event.update_id
+        case _:
+            return event
+
+
+@pytest.mark.parametrize("announcement", SHUTDOWNS, ids=["raw", "combined", "websocket api"])
+def test_a_server_that_announces_its_end_is_left_for_a_successor_and_the_sequence_goes_on(announcement: str) -> None:
+    async def check() -> None:
+        async with streaming() as (server, heard, binance):
+            old = await carried(server, heard)
+            await send(old, announcement, depth(11, 12))
+            new = await server.connection()
+            assert await new.accept_subscription() == [f"btcusdt@{kind}" for kind in KINDS]
+            await send(new, depth(12, 14), trade(11), ticker(14), ticker(15))
+            for message in (depth(13, 14), trade(11), ticker(14)):  # the ticker is the last that changes over
+                await old.send(message)
+            await soon(old.socket.wait_closed())
+            await send(new, depth(15, 15), trade(12), ticker(16))
+            told = [ids(await heard.next()) for _ in range(8)]
+            assert told == [(11, 12), (12, 14), 11, 14, 15, (15, 15), 12, 16]
+            assert heard.nothing_more()
+            (status,) = binance.status
+            assert (status.state, status.successor, status.handovers, status.reconnects) == ("open", None, 1, 0)
+            assert status.last_end == f"{stream.SHUTDOWN}: a successor took over"
+
+    asyncio.run(check())
+
+
+def test_a_connection_that_grows_old_hands_over_before_it_is_cut() -> None:
+    """A life of 60 s, less at most 5 % of it: 57 s at least."""
+
+    async def check() -> None:
+        clock = FakeClock()
+        async with streaming(clock=clock, life_s=60.0) as (server, heard, binance):
+            old = await server.connection()
+            await old.accept_subscription()
+            await heard.next()
+            await clock.advance(56)
+            await soon(await old.socket.ping())
+            assert (binance.status[0].attempts, binance.status[0].successor) == (1, None)
+            await clock.advance(4)
+            new = await server.connection()
+            await new.accept_subscription()
+            await new.send(depth(1, 2))
+            await until(lambda: binance.status[0].frames == 3)  # two answers and the update
+            await clock.advance(stream.LOOK_S + SETTLE_S)
+            await soon(old.socket.wait_closed())
+            assert isinstance(await heard.next(), DepthUpdate)
+            assert heard.nothing_more()
+            assert (binance.status[0].handovers, binance.status[0].last_end) == (1, f"{stream.OLD}: a successor took over")
+
+    asyncio.run(check())
+
+
+def test_an_announcement_that_is_followed_by_the_cut_at_once_is_a_quick_reconnect() -> None:
+    async def check() -> None:
+        async with streaming(backoff_base_s=1000.0, backoff_max_s=1000.0) as (server, heard, binance):
+            old = await carried(server, heard)
+            await old.send(SHUTDOWNS[0])
+            await cut(old)
+            event = await heard.next()
+            assert isinstance(event, Disconnected) and "1006" in event.reason
+            new = await server.connection()  # without the pause of a lost connection
+            await new.accept_subscription()
+            assert isinstance(await heard.next(), Subscribed)
+            await send(new, depth(20, 21))
+            assert ids(await heard.next()) == (20, 21)
+            assert (binance.status[0].handovers, binance.status[0].reconnects) == (0, 1)
+
+    asyncio.run(check())
+
+
+def test_an_old_connection_that_is_cut_early_costs_only_the_symbols_that_had_not_changed_over() -> None:
+    async def check() -> None:
+        async with streaming("BTCUSDT", "ETHUSDT", tickers=False) as (server, heard, binance):
+            old = await server.connection()
+            await old.accept_subscription()
+            await heard.next()
+            await send(old, depth(1, 10), depth(1, 10, "ETHUSDT"), SHUTDOWNS[0])
+            new = await server.connection()
+            await new.accept_subscription()
+            await send(new, depth(9, 11), depth(13, 13, "ETHUSDT"))
+            assert [ids(await heard.next()) for _ in range(3)] == [(1, 10), (1, 10), (9, 11)]
+            await cut(old)
+            lost, again, held = [await heard.next() for _ in range(3)]
+            assert isinstance(lost, Disconnected) and lost.symbols == ("ETHUSDT",)
+            assert isinstance(again, Subscribed) and again.symbols == ("ETHUSDT",)
+            assert (held.symbol, ids(held)) == ("ETHUSDT", (13, 13))
+            await send(new, depth(12, 12), depth(14, 14, "ETHUSDT"))
+            assert [ids(await heard.next()) for _ in range(2)] == [(12, 12), (14, 14)]
+            assert heard.nothing_more()
+            (status,) = binance.status
+            assert (status.state, status.handovers, status.reconnects) == ("open", 1, 1)
+
+    asyncio.run(check())
+
+
+def test_a_successor_that_ends_early_gives_back_what_it_carried_and_another_is_opened() -> None:
+    async def check() -> None:
+        async with streaming("BTCUSDT", "ETHUSDT", tickers=False) as (server, heard, binance):
+            old = await server.connection()
+            await old.accept_subscription()
+            await heard.next()
+            await send(old, depth(1, 10), depth(1, 10, "ETHUSDT"), SHUTDOWNS[0])
+            new = await server.connection()
+            await new.accept_subscription()
+            await send(new, depth(9, 11))
+            for _ in range(3):
+                await heard.next()
+            await close_1001(new)
+            lost, again = await heard.next(), await heard.next()
+            assert isinstance(lost, Disconnected) and lost.symbols == ("BTCUSDT",)
+            assert isinstance(again, Subscribed) and again.symbols == ("BTCUSDT",)
+            await send(old, depth(12, 12), depth(11, 11, "ETHUSDT"))
+            assert [ids(await heard.next()) for _ in range(2)] == [(12, 12), (11, 11)]
+            another = await server.connection()
+            await another.accept_subscription()
+            await send(another, depth(12, 13), depth(11, 12, "ETHUSDT"))
+            assert [ids(await heard.next()) for _ in range(2)] == [(12, 13), (11, 12)]
+            assert heard.nothing_more()
+            assert binance.status[0].attempts == 3
+
+    asyncio.run(check())
+
+
+def test_a_successor_that_cannot_be_opened_is_tried_again_while_the_old_one_serves() -> None:
+    async def check() -> None:
+        async with streaming() as (server, heard, binance):
+            old = await carried(server, heard)
+            server.refuses = True
+            await send(old, SHUTDOWNS[0])
+            await until(lambda: binance.status[0].attempts >= 4)
+            await send(old, depth(11, 11))
+            assert ids(await heard.next()) == (11, 11)
+            (status,) = binance.status
+            assert (status.state, status.reconnects, status.successor in {"waiting", "connecting"}) == ("open", 0, True)
+            assert "503" in status.last_end
+            server.refuses = False
+            new = await server.connection()
+            await new.accept_subscription()
+            await send(new, depth(11, 12), trade(11), ticker(10))
+            await soon(old.socket.wait_closed())
+            assert [ids(await heard.next()) for _ in range(2)] == [(11, 12), 11]
+
+    asyncio.run(check())
+
+
+def test_servers_that_announce_their_end_again_and_again_are_not_followed_in_a_circle() -> None:
+    async def check() -> None:
+        clock = FakeClock()
+        async with streaming(clock=clock, backoff_base_s=1000.0, backoff_max_s=1000.0) as (server, heard, binance):
+            first = await server.connection()
+            await first.accept_subscription()
+            await heard.next()
+            await first.send(SHUTDOWNS[0])
+            second = await server.connection()  # no time has passed
+            await second.send(SHUTDOWNS[0])
+            await second.accept_subscription()
+            await until(lambda: binance.status[0].successor == "open")
+            await until(lambda: len(clock._sleepers) >= 3)
+            await clock.advance(6)
+            await until(lambda: binance.status[0].handovers == 1)
+            await soon(first.socket.wait_closed())
+            assert (binance.status[0].attempts, binance.status[0].successor) == (2, "waiting")
+            assert heard.nothing_more()
+
+    asyncio.run(check())
+
+
+def test_never_more_than_two_connections_are_open_for_the_same_symbols() -> None:
+    """Each announces its end before it takes over: the next is wanted in the moment in which the one before begins to close."""
+
+    async def check() -> None:
+        async with streaming(tickers=False) as (server, _, _):
+            carrier = await server.connection()
+            await carrier.accept_subscription()
+            await send(carrier, depth(1, 1), trade(1), SHUTDOWNS[0])
+            for number in range(2, 8):
+                successor = await server.connection()
+                await successor.accept_subscription()
+                for message in (SHUTDOWNS[0], depth(number, number), trade(number)):
+                    await successor.send(message)
+                await soon(carrier.socket.wait_closed())
+                assert server.open_max == 2
+                carrier = successor
+
+    asyncio.run(check())
+
+
+def test_a_silent_stream_is_replaced_without_waiting_for_a_successor_even_during_a_handover() -> None:
+    async def check() -> None:
+        async with streaming() as (server, heard, binance):
+            old = await carried(server, heard)
+            await send(old, SHUTDOWNS[0])
+            new = await server.connection()
+            await until(lambda: binance.status[0].successor == "open")
+            binance.renew("BTCUSDT", "BTCUSDT is silent")
+            event = await heard.next()
+            assert (type(event), event.reason) == (Disconnected, "BTCUSDT is silent")
+            await new.accept_subscription()
+            assert isinstance(await heard.next(), Subscribed)
 
     asyncio.run(check())

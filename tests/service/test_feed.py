@@ -698,3 +698,109 @@ def test_trades_of_a_symbol_without_a_single_diff_are_kept_at_the_end():
     desk.trade(2, 4.5)
     row = desk.feed.finish(0)
     assert (row.second, row.record, [block.second for block in row.trades]) == (T + 4, None, [T + 3, T + 4])
+
+
+# Trading status ------------------------------------------------------------------------------------
+
+
+def halt(desk, at, status="HALT"):
+    return desk.feed.trading(status, at, ns(T + at))
+
+
+def not_trading(*rows):
+    return [i for row in rows for i in row.incidents if i.kind == "not_trading"]
+
+
+def test_a_live_book_of_a_symbol_that_does_not_trade_says_so_in_view_and_record_and_goes_on_by_its_ids():
+    desk = Clocked().live(0.5)
+    halt(desk, 0.7)
+    row = desk.tick(1)
+    assert (row.record.state, row.record.reason, row.record.epoch) == (BookState.LIVE, "not_trading", 1)
+    assert (desk.feed.view(1).reason, row.snapshot is not None) == ("not_trading", True)
+    halt(desk, 9.2, "TRADING")
+    desk.diff(9.5, [(99, 7)])
+    record = desk.tick(10).record
+    assert (record.reason, record.epoch, record.n_diff, desk.feed.view(1).reason) == (None, 1, 1, None)
+
+
+def test_the_time_without_trading_is_one_incident_for_each_word_of_the_exchange():
+    desk = Clocked().live(0.5)
+    for at in (0.7, 0.8):
+        halt(desk, at)
+    first = desk.tick(1)
+    halt(desk, 3.5, "BREAK")
+    halt(desk, 5.5, "TRADING")
+    halt(desk, 5.6, "TRADING")
+    told = not_trading(first, desk.tick(6))
+    ms = T * 1000
+    assert [(i.cause, i.start_ms - ms, i.end_ms and i.end_ms - ms) for i in told] == [
+        ("HALT", 700, None),
+        ("HALT", 700, 3500),
+        ("BREAK", 3500, None),
+        ("BREAK", 3500, 5500),
+    ]
+    assert [(i.epoch_before, i.epoch_after) for i in told] == [(None, None)] * 4
+
+
+def test_a_lost_book_of_a_symbol_that_does_not_trade_says_why_it_was_lost():
+    desk = Clocked().live(0.5)
+    halt(desk, 0.7)
+    desk.hear(gone(0.8), 0.8)
+    assert (desk.tick(1).record.reason, desk.feed.view(1).reason) == ("disconnected", "disconnected")
+
+
+def test_an_unconfirmed_book_of_a_symbol_that_does_not_trade_is_not_trading_first_of_all():
+    desk = Clocked()
+    halt(desk, 0.1)
+    desk.hear(heard(0.2), 0.2)
+    desk.answer(2.5)
+    assert desk.feed.view(1).reason == "not_trading"
+    halt(desk, 3.0, "TRADING")
+    assert desk.feed.view(1).reason == "unbridged"
+
+
+def test_a_second_snapshot_that_was_ahead_when_trading_stopped_proves_no_silence_then_or_later():
+    desk = Clocked(anchor_s=86_400.0).live(0.5)
+    desk.tick(61)
+    desk.answer(61, bids=[(99, 8)], update_id=desk.id + 5)
+    halt(desk, 62)
+    for at in range(62, 400):
+        desk.tick(at)
+        assert desk.anchors == []
+    halt(desk, 400, "TRADING")
+    for at in range(400, 459):
+        effects = desk.feed.tick(T + at, tick_recv_ns=ns(T + at), sample_ns=ns(T + at), now=at)
+        assert [type(effect) for effect in effects] == [SymbolSecond]
+    assert (desk.feed.view(1).state, desk.feed.sync.epoch) == (BookState.LIVE, 1)
+
+
+def test_a_stream_that_stays_silent_when_trading_has_come_back_is_noticed_as_ever():
+    desk = Clocked(anchor_s=86_400.0).live(0.5)
+    halt(desk, 1)
+    halt(desk, 400, "TRADING")
+    desk.tick(459)
+    assert desk.anchors == []
+    desk.tick(460)
+    assert len(desk.anchors) == 1
+
+
+def test_trades_of_a_symbol_that_does_not_trade_are_not_asked_for():
+    desk = Clocked(anchor_s=86_400.0).live(0.5)
+    desk.hear(trade(7, at=T + 1), 1.0)
+    halt(desk, 2)
+    for at in range(2, 200):
+        assert not [
+            effect
+            for effect in desk.carry(desk.feed.tick(T + at, tick_recv_ns=0, sample_ns=ns(T + at), now=at))
+            if isinstance(effect, FetchTrades)
+        ]
+
+
+def test_a_feed_that_crashed_or_stopped_hands_on_that_the_symbol_does_not_trade():
+    desk = Clocked().live(0.5)
+    halt(desk, 0.7)
+    desk.tick(1)
+    heir = desk.feed.successor(ns(T + 1.5))
+    assert heir.trading("HALT", 2.0, ns(T + 2)) == []
+    rest = heir.finish(ns(T + 3))
+    assert [(i.cause, i.end_ms) for i in rest.incidents if i.kind == "not_trading"] == [("HALT", T * 1000 + 3000)]

@@ -169,10 +169,11 @@ def test_an_incident_of_another_symbol_explains_nothing():
     assert coverage(history, SYMBOL, T, T + 1).gaps == (Gap(T, T + 1, "unknown"),)
 
 
-def test_trades_that_stay_away_are_no_cause_of_a_missing_book():
+def test_trades_that_stay_away_or_are_not_made_are_no_cause_of_a_missing_book():
     missing = incident(T, T + 9, "trades_missing", "no answer, 5 attempts")
     restart = incident(T, T + 9, "chain_restart", "id_restart", n=1)
-    history = store([], [missing, restart, incident(T - 5, T + 4, "missed_seconds", "the service stalled", "*")])
+    halted = incident(T, T + 9, "not_trading", "HALT", n=2)
+    history = store([], [missing, restart, halted, incident(T - 5, T + 4, "missed_seconds", "the service stalled", "*")])
     assert coverage(history, SYMBOL, T, T + 9).gaps == (
         Gap(T, T + 5, "missed_seconds (the service stalled)"),
         Gap(T + 5, T + 9, "unknown"),

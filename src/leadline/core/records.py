@@ -93,6 +93,8 @@ class Disconnected(Struct, frozen=True, gc=False):
 
 MarketEvent = DepthUpdate | BestQuote | Trade | Subscribed | Disconnected
 
+TRADING = "TRADING"  # the one status in which events are to be expected; any other, known or not, is not trading
+
 
 class SymbolRules(Struct, frozen=True):
     """What exchangeInfo says of a symbol. tick and step are for bins and display: levels off the grid are legal.
@@ -265,7 +267,10 @@ class TradeBlock(Struct, frozen=True):
 
 
 class BookView(Struct, frozen=True):
-    """A frozen copy of a book for an answer. state STALE: the last good book, `reason` says why it is no longer advanced."""
+    """A frozen copy of a book for an answer. state STALE: the last good book, `reason` says why it is no longer advanced.
+
+    reason while LIVE: `not_trading` or `unbridged` (docs/records.md), else None.
+    """
 
     symbol: str
     state: BookState

@@ -244,6 +244,11 @@ class BookSync:
         self._anchor_id = self._request_id
         return [FetchSnapshot(self._request_id, 1, now, anchor=True)]
 
+    def forget_anchor(self) -> None:
+        """Nothing is to be concluded from a second snapshot any more; its answer may still come."""
+        if self._anchor_id is not None:
+            self._drop_anchor()
+
     def time_passed(self, now: float) -> list[Effect]:
         """A second snapshot that stays ahead of the stream shows that the stream delivers nothing: the book is old, not quiet."""
         book, anchor = self._book, self._anchor

@@ -13,6 +13,7 @@ from msgspec import structs
 
 from leadline.core.audit import QuoteAudit
 from leadline.core.records import (
+    TRADING,
     BestQuote,
     BookState,
     BookView,
@@ -107,6 +108,7 @@ class Feed:
         self._incidents: list[Incident] = []
         self._incident_keys = set(incident_keys)
         self._open_incident: Incident | None = None
+        self._halt: Incident | None = None  # open while the symbol does not trade; its cause is the exchange's word
         self._first_epoch = epoch + 1
         self._started = False
         self._start_cause = start_cause
@@ -124,7 +126,7 @@ class Feed:
             start_cause="feed_crash",
         )
         heir._blocks, heir._incidents, heir._next_tick = self._blocks, self._incidents, self._next_tick
-        heir._newest_event_ns = self._newest_event_ns
+        heir._newest_event_ns, heir._halt = self._newest_event_ns, self._halt
         if self._open_incident is not None:
             heir._incidents.append(structs.replace(self._open_incident, end_ms=began_ns // 1_000_000))
         heir.begin(began_ns)
@@ -227,6 +229,24 @@ class Feed:
         self.audit.restart()
         return self._book_effects(effects, now, clock_ns)
 
+    def trading(self, status: str, now: float, clock_ns: int) -> list[FeedEffect]:
+        """What exchangeInfo says of the symbol. While it is not TRADING its silence means nothing, and its book is not dead."""
+        if status == (TRADING if self._halt is None else self._halt.cause):
+            return []
+        at_ms = self._time(clock_ns) // 1_000_000
+        if self._halt is not None:
+            self._incidents.append(structs.replace(self._halt, end_ms=at_ms))
+            self._halt = None
+        if status == TRADING:
+            self._diff_at, self._quiet_look_s = now, QUIET_LOOK_S
+            self._trade_at, self._trade_look_s = now, QUIET_LOOK_S
+            log.info("trading_again", extra={"symbol": self.symbol})
+        else:
+            self.sync.forget_anchor()  # one that is ahead would be taken for a silent stream
+            self._halt = self.incident("not_trading", at_ms, None, status, "")
+            log.warning("not_trading", extra={"symbol": self.symbol, "status": status})
+        return []
+
     # Seconds -------------------------------------------------------------------
 
     def tick(self, t: int, *, tick_recv_ns: int, sample_ns: int, now: float, flags: Flag = NO_FLAGS) -> list[FeedEffect]:
@@ -235,7 +255,7 @@ class Feed:
         waited = self._book_effects(self.sync.time_passed(now), now, sample_ns)
         book = self.sync.book
         live = book is not None
-        reason = None if live else self.reason
+        reason = self._live_reason if live else self.reason
         if book is not None:
             book.trim(LEVELS_MAX)
         snapshot, record = self.second.close(
@@ -263,6 +283,8 @@ class Feed:
         """What is left when a recording or the service ends: trades and incidents of a second that nobody will close."""
         self._chain_effects(self.chain.give_up("the service stopped before they came"))
         self._close_incident(self._time(clock_ns))
+        if self._halt is not None:
+            self._incidents.append(structs.replace(self._halt, end_ms=self._time(clock_ns) // 1_000_000))
         blocks, incidents = self._take_blocks(), self._take_incidents()
         if not blocks and not incidents:
             return None
@@ -304,6 +326,11 @@ class Feed:
         """Why there is no LIVE book."""
         return self.sync.lost.reason.value if self.sync.lost is not None else self._start_cause
 
+    @property
+    def _live_reason(self) -> str | None:
+        """What a LIVE book's reader must know."""
+        return None if self._halt is None else self._halt.kind
+
     def view(self, levels: int) -> BookView | None:
         """A frozen copy of the book, or of the last good one flagged STALE; None before the first."""
         book, stale = self.sync.book, False
@@ -315,7 +342,7 @@ class Feed:
         return BookView(
             self.symbol,
             BookState.STALE if stale else BookState.LIVE,
-            self.reason if stale else (None if self.sync.bridged else Lost.UNBRIDGED.value),
+            self.reason if stale else self._live_reason or (None if self.sync.bridged else Lost.UNBRIDGED.value),
             self.sync.epoch,
             book.update_id,
             tuple(book.bids.top(levels)),
@@ -474,7 +501,7 @@ class Feed:
     def _anchor(self, now: float) -> list[FeedEffect]:
         """A second look when the known range grows thin, when the first was shallow, after an audit mismatch, or by the timer."""
         book = self.sync.book
-        if self._anchor_s is None or book is None or now < self._anchor_pause_until:
+        if self._anchor_s is None or book is None or self._halt is not None or now < self._anchor_pause_until:
             return []
         thin = any(
             _distance(side.keys, side.known_key) < ANCHOR_REACH * reach
@@ -493,7 +520,7 @@ class Feed:
         """No trade for a minute, then for two, four ...: ask whether there were any."""
         if self._trade_at is None:
             self._trade_at = now
-        if self._anchor_s is None or now - self._trade_at < self._trade_look_s:
+        if self._anchor_s is None or self._halt is not None or now - self._trade_at < self._trade_look_s:
             return []
         self._trade_look_s *= 2
         self._probed_ns = sample_ns

@@ -124,6 +124,10 @@ class Live:
             if symbol in self._connected:
                 self.on_event(Subscribed((symbol,), self._clock.wall_ns()))
 
+    def trading(self, symbol: str, status: str) -> None:
+        """What exchangeInfo says of a symbol."""
+        self._guarded(symbol, lambda feed: feed.trading(status, self._clock.monotonic(), self._clock.wall_ns()))
+
     # Effects -----------------------------------------------------------------
 
     def _carry_out(self, feed: Feed, effects: Iterable[FeedEffect]) -> None:

@@ -1,6 +1,6 @@
 """What the service needs of the world, as protocols. It never imports an adapter."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from leadline.core.records import DepthSnapshot, Incident, SymbolRules, SymbolSecond, Trade
@@ -15,6 +15,10 @@ class Market(Protocol):
 
     async def agg_trades(self, symbol: str, from_id: int, limit: int) -> Sequence[Trade]:
         """Aggregate trades from an id on, oldest first."""
+        ...
+
+    async def rules(self, symbols: Sequence[str]) -> Mapping[str, SymbolRules]:
+        """What is listed of these symbols now, and how; it may wait behind everything else."""
         ...
 
 

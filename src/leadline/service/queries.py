@@ -11,7 +11,7 @@ from leadline.core.records import Incident, SecondRecord
 
 SLICE_S = 3600
 SERVICE = "*"
-TRADES_ONLY = {"trades_missing", "chain_restart"}  # incidents that take no book away
+NO_BOOK_LOST = {"trades_missing", "chain_restart", "not_trading"}  # incidents that take no book away
 
 
 class Reader(Protocol):
@@ -78,7 +78,7 @@ def coverage(reader: Reader, symbol: str, lo: int, hi: int) -> Coverage:
             continue
         if incidents is None:
             noted = [*reader.incidents(symbol).rows, *reader.incidents(SERVICE).rows]
-            incidents = [incident for incident in noted if incident.kind not in TRADES_ONLY]
+            incidents = [incident for incident in noted if incident.kind not in NO_BOOK_LOST]
         holes = [(hole.lo_s, hole.hi_s, hole.cause) for hole in found.unreadable]
         for first, last in _runs(~there):
             records = reader.seconds(symbol, start + first, start + last).rows

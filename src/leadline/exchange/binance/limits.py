@@ -27,6 +27,7 @@ class Priority(enum.IntEnum):
     BACKFILL = 1
     ANCHOR = 2
     AUDIT = 3
+    LISTING = 4
 
 
 class WeightWindow:

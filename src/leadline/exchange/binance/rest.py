@@ -6,18 +6,18 @@ Status first, body after: what refuses us is often not the exchange but somethin
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 import msgspec
 
 from leadline.clock import Clock
 from leadline.core.errors import ExchangeError, RateLimited, Rejected, Unreachable
-from leadline.core.records import DepthSnapshot, Trade
+from leadline.core.records import DepthSnapshot, SymbolRules, Trade
 from leadline.exchange.binance import wire
 from leadline.exchange.binance.limits import Priority, WeightBudget
 
@@ -28,6 +28,7 @@ AGG_TRADES_MAX = 1000
 EXCHANGE_INFO_WEIGHT = 20
 TIME_WEIGHT = 1
 PING_WEIGHT = 1
+URL_MAX = 8000  # characters; seen by users of the exchange, not documented
 
 RETRY_AFTER_S = {429: 60.0, 418: 120.0, 403: 300.0}  # where the answer names no time: a window, the shortest ban, ours
 NOT_SERVED_HERE = (
@@ -37,6 +38,7 @@ NOT_SERVED_HERE = (
 NO_SUCH_PATH = "no such path at this base address: a matter of configuration, not of the symbol"
 
 _TOO_MANY_REQUESTS = -1003
+_NO_SUCH_SYMBOL = frozenset({-1121, -1100})  # invalid symbol; illegal characters, where a name is not ASCII
 _BANNED_UNTIL = re.compile(r"banned until (\d{13})\b")
 
 
@@ -96,11 +98,30 @@ class BinanceRest:
         body, _ = await self._get("/api/v3/aggTrades", query, AGG_TRADES_WEIGHT, priority)
         return wire.agg_trades(body, symbol)
 
-    async def exchange_info(self, symbols: tuple[str, ...] | None = None) -> wire.ExchangeInfo:
-        """Rules of these symbols, or of all; limits of the address. One unknown symbol refuses all: Rejected, code -1121."""
-        query = {} if symbols is None else {"symbols": msgspec.json.encode(symbols).decode()}
-        body, _ = await self._get("/api/v3/exchangeInfo", query, EXCHANGE_INFO_WEIGHT, Priority.START)
-        return wire.exchange_info(body)
+    async def exchange_info(self, symbols: Sequence[str] | None = None, priority: Priority = Priority.START) -> wire.ExchangeInfo:
+        """Rules of these symbols, or of all; limits of the address, of which the weight is obeyed from now on.
+
+        One unknown symbol refuses all: Rejected, code -1121.
+        """
+        query = {} if symbols is None else {"symbols": _json(symbols)}
+        body, _ = await self._get("/api/v3/exchangeInfo", query, EXCHANGE_INFO_WEIGHT, priority)
+        info = wire.exchange_info(body)
+        if info.weight_limit_per_minute:
+            self.budget.limit_per_minute = info.weight_limit_per_minute
+        return info
+
+    async def rules(self, symbols: Sequence[str], priority: Priority) -> dict[str, SymbolRules]:
+        """What is listed of these symbols. Where their list is too long for an address, or refused for one, all are asked for."""
+        listed: dict[str, SymbolRules] | None = None
+        if len(f"{self.base_url}/api/v3/exchangeInfo?symbols={quote(_json(symbols), safe='')}") < URL_MAX:
+            try:
+                listed = (await self.exchange_info(symbols, priority)).rules
+            except Rejected as error:
+                if error.code not in _NO_SUCH_SYMBOL:
+                    raise
+        if listed is None:
+            listed = (await self.exchange_info(None, priority)).rules
+        return {symbol: listed[symbol] for symbol in symbols if symbol in listed}
 
     async def server_time_ms(self) -> int:
         """The exchange's clock."""
@@ -162,6 +183,10 @@ def retry_after_s(status: int, header: str | None, message: str, now_ns: int) ->
         named.append((int(match[1]) * 1_000_000 - now_ns) / 1e9)
     longest = max(named, default=0.0)
     return longest if longest > 0 else RETRY_AFTER_S.get(status, RETRY_AFTER_S[429])
+
+
+def _json(names: Sequence[str]) -> str:
+    return msgspec.json.encode(names).decode()
 
 
 def cause_of(error: Exception) -> str:
