@@ -9,7 +9,18 @@ import time
 
 from bench.rows import table
 
-NAMES = ("frame_to_book", "codec", "batch_write", "windows", "memory", "recorder", "replay_speed")
+NAMES = (
+    "frame_to_book",
+    "codec",
+    "batch_write",
+    "windows",
+    "memory",
+    "recorder",
+    "replay_speed",
+    "calibration",
+    "determinism",
+    "standin_load",
+)
 
 
 def main() -> None:

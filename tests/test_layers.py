@@ -64,6 +64,7 @@ STANDIN_SHARES = {"capture", "errors", "records"}
 WHERE: dict[str, tuple[str, ...]] = {  # a library, and the only places that know it
     "rocksdict": ("store/rocks.py",),
     "aiohttp": ("exchange/binance/", "standin/", "serve/"),
+    "cryptography": ("standin/tls.py",),
     "grpc": ("serve/",),
     "google": ("serve/",),
     "mcp": ("serve/",),

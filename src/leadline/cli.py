@@ -148,19 +148,32 @@ def standin(
         typer.Option("--replay", metavar="FILE", help="Serve these recordings (repeatable)."),
     ] = None,
     more: Annotated[list[Path] | None, typer.Argument(metavar="[FILE...]", help="More files of the recording.")] = None,
-    symbols: Annotated[str, typer.Option(help="Symbols of the random market, without --replay.")] = "BTCUSDT,ETHUSDT",
+    symbols: Annotated[
+        str, typer.Option(help="Symbols of the market, comma-separated, or how many of a built-in list.")
+    ] = "BTCUSDT,ETHUSDT",
     seed: Annotated[int, typer.Option(help="Seed of the random market.")] = 7,
     speed: Annotated[float, typer.Option(min=0, help="1: real time; n: n times faster; 0: as fast as it is read.")] = 1.0,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free one, printed.")] = 0,
+    tls_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="A second port, with TLS; 0: any free one, printed.")
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Write the certificate of the TLS port here; default: a file that is removed at the end.")
+    ] = None,
+    limit: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Change a limit of the exchange; 0: off (repeatable).")
+    ] = None,
+    v1_gone: Annotated[bool, typer.Option("--v1-gone", help="Answer 410 under /api/v1, as the exchange does now.")] = False,
     hold: Annotated[bool, typer.Option(help="Stop at each recorded snapshot until POST /_standin/resume.")] = False,
     loop: Annotated[bool, typer.Option(help="Begin again at the end of the recording, on new connections.")] = False,
     attached: Annotated[bool, typer.Option("--attached", help="End when standard input ends.")] = False,
     log_level: LogLevel = "WARN",
 ) -> None:
-    """Serve a recording, or a small random market, in the exchange's protocol on loopback."""
+    """Serve a recording, or a random market, in the exchange's protocol on loopback."""
     from leadline.clock import SystemClock
-    from leadline.standin import market, server
+    from leadline.standin import limits, market, server
+    from leadline.standin import names as listed
     from leadline.standin import replay as recorded
 
     _log(_settings(None, None, None, None, None, log_level))
@@ -171,10 +184,28 @@ def standin(
         except (ValueError, OSError) as error:
             raise InvalidRequest("--replay", str(error)) from error
     else:
-        names = [name.strip().upper() for name in symbols.split(",")]
-        source = market.RandomMarket(seed, names, start_ms=SystemClock().wall_ns() // 1_000_000)
+        given = symbols.strip()
+        names = listed.names(int(given)) if given.isdecimal() else [name.strip().upper() for name in given.split(",")]
+        if not all(names):
+            raise InvalidRequest("--symbols", f"{symbols!r}", "names, or how many")
+        source = market.SyntheticMarket(seed, names, start_ms=SystemClock().wall_ns() // 1_000_000)
     try:
-        server.run(source, speed=speed, host=host, port=port, hold=hold, at_end="loop" if loop else "stay", attached=attached)
+        enforced = limits.parse(limit or ())
+    except limits.NoSuchLimit as error:
+        raise InvalidRequest("--limit", str(error)) from error
+    standin = server.StandIn(
+        source,
+        host=host,
+        port=port,
+        tls_port=tls_port,
+        speed=speed,
+        hold=hold,
+        at_end="loop" if loop else "stay",
+        v1_gone=v1_gone,
+        limits=enforced,
+    )
+    try:
+        server.run(standin, attached=attached, certificate=tls_cert)
     except OSError as error:
         raise InvalidRequest("--port", f"cannot listen on {host}:{port}: {error.strerror}") from error
 

@@ -15,6 +15,7 @@ from tests.end_to_end.running import stored
 from leadline.core.records import BookState
 
 KILLS = 3
+LAST_LINES = 16  # eight seconds of two symbols: the exchange's database lags, what it does not have yet is asked for again
 SYMBOLS = ["BTCUSDT", "ETHUSDT"]
 STORED = re.compile(r"Stored snapshot for (\w+) at (\d+)")
 
@@ -76,8 +77,10 @@ def killed(tmp_path_factory):
             with stored(data) as history:
                 checked_after_kill.append(history.newest_second())
         process = serve(url, data)
+        lines = 0
         for line in process.stderr:
-            if STORED.search(line):
+            lines += STORED.search(line) is not None
+            if lines == LAST_LINES:
                 break
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGTERM)  # as `timeout` does: to the process, and once more to its group

@@ -16,7 +16,7 @@ from leadline.core.records import BookState, TradeState
 from leadline.core.units import decimal_text
 from leadline.service import queries
 from leadline.standin.faults import FaultRequest
-from leadline.standin.market import RandomMarket
+from leadline.standin.market import SyntheticMarket
 from leadline.standin.server import StandIn
 
 SYMBOLS = ["BTCUSDT", "ETHUSDT"]
@@ -24,7 +24,7 @@ SPEED = 10  # virtual seconds in one real one, where event time closes the secon
 
 
 def market(seed=11, symbols=SYMBOLS):
-    return RandomMarket(seed, symbols, start_ms=int(time.time() * 1000) // 1000 * 1000)
+    return SyntheticMarket(seed, symbols, start_ms=int(time.time() * 1000) // 1000 * 1000)
 
 
 def assert_true_book(source, feed):
@@ -115,7 +115,7 @@ def test_a_diff_that_comes_twice_changes_nothing(tmp_path):
     assert {i.kind for i in scenario(tmp_path, story)["BTCUSDT"]} == {"start"}
 
 
-@pytest.mark.parametrize("fault", ["diff.malformed", "diff.truncated", "socket.close", "socket.reset", "socket.server_shutdown"])
+@pytest.mark.parametrize("fault", ["diff.malformed", "diff.truncated", "socket.close", "socket.reset"])
 def test_a_lost_connection_is_replaced_and_no_trade_is_missing(fault, tmp_path):
     async def story(source, standin, service):
         feeds = service.live.feeds.values()
@@ -130,6 +130,23 @@ def test_a_lost_connection_is_replaced_and_no_trade_is_missing(fault, tmp_path):
     incidents = scenario(tmp_path, story)
     for symbol in SYMBOLS:
         assert "disconnected" in {i.kind for i in incidents[symbol]}
+
+
+def test_an_announced_shutdown_is_left_in_time_and_nothing_is_lost(tmp_path):
+    """Make before break: another connection takes over, in the same epoch, without a gap."""
+
+    async def story(source, standin, service):
+        (status,) = service.stream.status
+        standin.fault(FaultRequest(fault="socket.server_shutdown"))
+        await until(lambda: status.handovers == 1)
+        for feed in service.live.feeds.values():
+            at = feed.sync.book.update_id
+            await until(lambda feed=feed, at=at: feed.sync.book.update_id > at)
+            assert_true_book(source, feed)
+            assert (feed.sync.epoch, feed.gaps, feed.trades_missing) == (1, 0, 0)
+
+    incidents = scenario(tmp_path, story)
+    assert {i.kind for symbol in SYMBOLS for i in incidents[symbol]} == {"start"}
 
 
 def test_trades_that_were_not_delivered_are_fetched_and_marked(tmp_path):

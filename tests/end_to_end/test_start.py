@@ -8,7 +8,7 @@ from tests.store import samples
 from leadline import app
 from leadline.service.recorder import Recorder
 from leadline.standin.faults import FaultRequest
-from leadline.standin.market import RandomMarket
+from leadline.standin.market import SyntheticMarket
 from leadline.standin.server import StandIn
 from leadline.store.history import History
 from leadline.store.memory import MemoryEngine
@@ -38,7 +38,7 @@ def test_a_record_stamped_in_the_future_hides_no_outage(tmp_path):
 def test_a_ban_told_during_the_start_is_in_the_store_when_the_service_stops(tmp_path, caplog):
     async def main():
         stop = asyncio.Event()
-        async with StandIn(RandomMarket(1, ["BTCUSDT"], start_ms=T * 1000)) as standin, asyncio.timeout(SAFETY_S):
+        async with StandIn(SyntheticMarket(1, ["BTCUSDT"], start_ms=T * 1000)) as standin, asyncio.timeout(SAFETY_S):
             standin.fault(FaultRequest(fault="rest.status", status=418, retry_after_s=7200, path="ping"))
             async with asyncio.TaskGroup() as tasks:
                 serving = tasks.create_task(app.serve(settings_for(standin, tmp_path / "store", ["BTCUSDT"]), stop))

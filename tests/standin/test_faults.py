@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.standin.support import ask, connect, get, post, rest_of, run, small
 
-from leadline.standin.market import RandomMarket
+from leadline.standin.market import SyntheticMarket
 from leadline.standin.replay import Recording
 from leadline.standin.server import StandIn
 
@@ -17,11 +17,11 @@ DEPTH = "btcusdt@depth@100ms"
 
 
 def market(**options: Any) -> StandIn:
-    return StandIn(RandomMarket(7, start_ms=START_MS), **{"speed": 0, "paused": True, **options})
+    return StandIn(SyntheticMarket(7, start_ms=START_MS), **{"speed": 0, "paused": True, **options})
 
 
 def undisturbed(until_ms: int, stream: str = DEPTH) -> list[bytes]:
-    frames = RandomMarket(7, start_ms=START_MS).advance((START_MS + until_ms) * 1_000_000 - 1)
+    frames = SyntheticMarket(7, start_ms=START_MS).advance((START_MS + until_ms) * 1_000_000 - 1)
     return [frame.payload for frame in frames if frame.stream == stream]
 
 

@@ -27,7 +27,7 @@ from tests.standin.support import (
     small,
 )
 
-from leadline.standin.market import RandomMarket
+from leadline.standin.market import SyntheticMarket
 from leadline.standin.replay import Recording
 from leadline.standin.server import StandIn
 
@@ -162,7 +162,7 @@ def test_after_the_end_connections_stay_and_the_last_state_is_served(tmp_path: P
 
 def test_several_clients_each_get_every_frame_from_their_subscription_on() -> None:
     async def test() -> None:
-        async with StandIn(RandomMarket(7, start_ms=START_MS), speed=0, paused=True, at_end="close") as standin:
+        async with StandIn(SyntheticMarket(7, start_ms=START_MS), speed=0, paused=True, at_end="close") as standin:
             path = "/ws/btcusdt@depth@100ms/btcusdt@aggTrade"
             async with connect(standin, path) as first:
                 await standin.advance(1000)
@@ -170,7 +170,7 @@ def test_several_clients_each_get_every_frame_from_their_subscription_on() -> No
                     await standin.advance(2000)
                     await post(standin, "fault", fault="socket.close", code=1001)
                     early, late = await rest_of(first), await rest_of(second)
-        expected = RandomMarket(7, start_ms=START_MS)
+        expected = SyntheticMarket(7, start_ms=START_MS)
         wanted = [
             frame.payload
             for frame in expected.advance((START_MS + 3000) * 1_000_000 - 1)
@@ -185,7 +185,7 @@ def test_several_clients_each_get_every_frame_from_their_subscription_on() -> No
 
 def test_diffs_and_a_snapshot_over_the_wire_are_the_truth() -> None:
     async def test() -> None:
-        async with StandIn(RandomMarket(7, start_ms=START_MS), speed=0, paused=True) as standin:
+        async with StandIn(SyntheticMarket(7, start_ms=START_MS), speed=0, paused=True) as standin:
             assert standin.origin == "synthetic:7"
             async with connect(standin, "/ws/ethusdt@depth@100ms") as socket:
                 await standin.advance(450)
@@ -206,7 +206,7 @@ def test_diffs_and_a_snapshot_over_the_wire_are_the_truth() -> None:
 
 def test_an_unpaced_market_stops_when_its_only_listener_has_gone() -> None:
     async def test() -> None:
-        async with StandIn(RandomMarket(7, start_ms=START_MS), speed=0) as standin:
+        async with StandIn(SyntheticMarket(7, start_ms=START_MS), speed=0) as standin:
             async with connect(standin, "/ws/btcusdt@depth@100ms") as socket:
                 await socket.recv()
             await standin.until(lambda s: s.clients == 0)
@@ -219,11 +219,11 @@ def test_an_unpaced_market_stops_when_its_only_listener_has_gone() -> None:
 def test_a_paced_market_runs_without_listeners_and_keeps_its_bytes() -> None:
     async def test() -> None:
         async with (
-            StandIn(RandomMarket(7, start_ms=START_MS), speed=50) as standin,
+            StandIn(SyntheticMarket(7, start_ms=START_MS), speed=50) as standin,
             connect(standin, "/ws/btcusdt@depth@100ms") as socket,
         ):
             received = [await socket.recv(decode=False) for _ in range(20)]
-        made = RandomMarket(7, start_ms=START_MS).advance((START_MS + 600_000) * 1_000_000)
+        made = SyntheticMarket(7, start_ms=START_MS).advance((START_MS + 600_000) * 1_000_000)
         payloads = [frame.payload for frame in made if frame.stream == "btcusdt@depth@100ms"]
         begin = payloads.index(received[0])
         assert payloads[begin : begin + 20] == received
@@ -233,7 +233,7 @@ def test_a_paced_market_runs_without_listeners_and_keeps_its_bytes() -> None:
 
 def test_leaving_the_block_closes_every_connection_with_1001() -> None:
     async def test() -> None:
-        async with StandIn(RandomMarket(7, start_ms=START_MS), paused=True) as standin:
+        async with StandIn(SyntheticMarket(7, start_ms=START_MS), paused=True) as standin:
             socket = await websockets.connect(standin.ws_url + "/ws")
         await rest_of(socket)
         assert socket.close_code == 1001
@@ -243,8 +243,8 @@ def test_leaving_the_block_closes_every_connection_with_1001() -> None:
 
 def test_run_prints_its_address_once_it_listens_and_ends_with_sigterm() -> None:
     program = (
-        "from leadline.standin.market import RandomMarket; from leadline.standin.server import run; "
-        "run(RandomMarket(5, start_ms=1_767_225_600_000))"
+        "from leadline.standin.market import SyntheticMarket; from leadline.standin.server import StandIn, run; "
+        "run(StandIn(SyntheticMarket(5, start_ms=1_767_225_600_000)))"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None

@@ -1,6 +1,7 @@
 """The WebSocket surface, judged by another library than the server uses."""
 
 import asyncio
+import contextlib
 import json
 from typing import Any
 
@@ -11,7 +12,7 @@ from tests.standin.support import ask, connect, get, post, rest_of, run
 
 from leadline.clock import SystemClock
 from leadline.standin.limits import Limits
-from leadline.standin.market import RandomMarket
+from leadline.standin.market import SyntheticMarket
 from leadline.standin.server import StandIn
 
 START_MS = 1_767_225_600_000
@@ -27,7 +28,7 @@ class StandingClock(SystemClock):
 
 def market(**options: Any) -> StandIn:
     options = {"speed": 0, "paused": True, "limits": Limits(messages_per_s=1000), **options}
-    return StandIn(RandomMarket(7, ("BTCUSDT", NAME), start_ms=START_MS), **options)
+    return StandIn(SyntheticMarket(7, ("BTCUSDT", NAME), start_ms=START_MS), **options)
 
 
 @pytest.mark.parametrize("request_id", [1, -5, 2**62, "a" * 36, "5f0c7c2e-6f0a-4f4e-9d5e-0d6b8d1f3a11", None])
@@ -73,11 +74,11 @@ def test_an_unknown_stream_is_acknowledged_and_silent() -> None:
 def test_symbols_outside_ascii_are_served_under_their_lower_case_name() -> None:
     async def test() -> None:
         async with market() as standin, connect(standin) as socket:
-            stream = NAME.lower() + "@depth@100ms"
+            stream = NAME.lower() + "@ticker"  # which comes also where nothing happens
             await ask(socket, method="SUBSCRIBE", params=[stream], id=1)
             await standin.advance(300)
             message = await socket.recv(decode=False)
-            assert message.startswith(f'{{"stream":"{stream}","data":{{"e":"depthUpdate",'.encode())
+            assert message.startswith(f'{{"stream":"{stream}","data":{{"e":"24hrTicker",'.encode())
             assert json.loads(message)["data"]["s"] == NAME
             assert (await get(standin, "/api/v3/depth", symbol=NAME)).json["lastUpdateId"]
 
@@ -198,6 +199,53 @@ def test_a_client_that_does_not_read_is_cut() -> None:
             async with websockets.connect(standin.ws_url + path, max_queue=1, ping_interval=None, compression=None):
                 standin.resume()
                 await standin.until(lambda s: s.clients == 0)
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("path", "streams", "wrapped"),
+    [
+        ("/ws", [], False),
+        ("/ws/btcusdt@trade", ["btcusdt@trade"], False),
+        ("/ws/btcusdt@trade/btcusdt@depth5", ["btcusdt@trade", "btcusdt@depth5"], False),
+        ("/ws/0", [], False),
+        ("/ws/17/btcusdt@trade", ["btcusdt@trade"], False),
+        ("/stream", [], True),
+        ("/stream?streams=btcusdt@trade/btcusdt@trade", ["btcusdt@trade"], True),
+        ("/stream/ws", [], False),
+        ("/stream/ws/2", [], False),
+        ("/some/base/stream?streams=btcusdt@trade", ["btcusdt@trade"], True),
+        ("//ws/btcusdt@trade", ["btcusdt@trade"], False),
+    ],
+)
+def test_a_path_says_which_streams_and_whether_they_are_wrapped(path: str, streams: list[str], wrapped: bool) -> None:
+    async def test() -> None:
+        async with market() as standin, connect(standin, path) as socket:
+            assert (await ask(socket, method="LIST_SUBSCRIPTIONS", id=1))["result"] == streams
+            assert (await ask(socket, method="GET_PROPERTY", params=["combined"], id=2))["result"] is wrapped
+
+    run(test())
+
+
+def test_a_message_is_put_into_its_form_once_for_all_who_want_it_so() -> None:
+    """Four forms, ten connections each: every connection gets the same messages, in its own form."""
+
+    async def test() -> None:
+        bases, units = ("/ws/btcusdt@trade?x=1", "/stream?streams=btcusdt@trade"), ("", "&timeUnit=MICROSECOND")
+        paths = [base + unit for base in bases for unit in units]
+        async with market() as standin, contextlib.AsyncExitStack() as stack:
+            sockets = [[await stack.enter_async_context(connect(standin, path)) for _ in range(10)] for path in paths]
+            await standin.advance(3_000)
+            await post(standin, "fault", fault="socket.close")
+            told = [[await rest_of(socket) for socket in group] for group in sockets]
+        for group in told:
+            assert all(one == group[0] for one in group)
+        raw, raw_us, wrapped, wrapped_us = (group[0] for group in told)
+        assert len(raw) > 5
+        assert wrapped == [b'{"stream":"btcusdt@trade","data":' + message + b"}" for message in raw]
+        assert wrapped_us == [b'{"stream":"btcusdt@trade","data":' + message + b"}" for message in raw_us]
+        assert [json.loads(message)["t"] for message in raw] == [json.loads(message)["t"] for message in raw_us]
 
     run(test())
 

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from leadline.clock import Clock
+from leadline.standin.derived import Derived
+from leadline.standin.pace import Pace
 from leadline.standin.source import DepthAnswer, Frame, Source
 
 GATE_WAIT_S = 5.0  # of virtual time that a recorded snapshot waits to be asked for
@@ -25,13 +27,18 @@ class Player:
         source: Source,
         *,
         clock: Clock,
+        pace: Pace,
+        derived: Derived,
         speed: float,
         hold: bool,
         paused: bool,
         deliver: Callable[[list[Frame]], Awaitable[None]],
         listeners: Callable[[str | None], bool],
     ) -> None:
-        """deliver: takes frames, returns when more may come. listeners: is this depth heard by anybody (None: anything)?"""
+        """deliver: takes frames, returns when more may come. listeners: is this depth heard by anybody (None: anything)?
+
+        pace: is told how fast virtual time passes. derived: what is worked out at moments between the source's own.
+        """
         self.source = source
         self.speed = speed
         self.hold = hold
@@ -43,6 +50,8 @@ class Player:
         self.frames = 0
         self.waiting: Counter[str] = Counter()  # depth requests whose place has not come
         self._clock = clock
+        self._pace = pace
+        self._derived = derived
         self._deliver = deliver
         self._listeners = listeners
         self._limit_ns = self.position_ns if paused else None
@@ -50,6 +59,12 @@ class Player:
         self._gate_answers = False
         self._anchor: tuple[float, int] | None = None
         self._changed = asyncio.Event()
+        self._keep_pace()
+
+    @property
+    def playing(self) -> bool:
+        """True while virtual time passes by itself: not paused, not as fast as it is read, not at the end."""
+        return bool(self.speed) and not self.paused and not self.finished
 
     @property
     def paused(self) -> bool:
@@ -69,7 +84,17 @@ class Player:
     def pause(self) -> None:
         """Stop here."""
         self._limit_ns = self.position_ns
+        self._keep_pace()
         self.changed()
+
+    def set_speed(self, speed: float) -> None:
+        """From now on; a pause stays."""
+        self.speed, self._anchor = speed, None
+        self._keep_pace()
+        self.changed()
+
+    def _keep_pace(self) -> None:
+        self._pace.set_rate(self.speed if self.speed and not self.paused else 1.0)
 
     def resume(self) -> None:
         """At a held gate: the second of the two things it waits for. Elsewhere: end a pause."""
@@ -77,6 +102,7 @@ class Player:
             self._gate_resumed = self._gate_answers = True
         else:
             self._limit_ns = self._anchor = None
+            self._keep_pace()
         self.changed()
 
     def answer(self) -> None:
@@ -88,15 +114,22 @@ class Player:
         """Pause, and play `by_ns` further; returns when those frames are handed on, or at a gate, or at the end."""
         goal = (self.position_ns if self._limit_ns is None else self._limit_ns) + by_ns
         self._limit_ns, self._anchor = goal, None
+        self._keep_pace()
         self.changed()
         await self.until(lambda: self.position_ns >= goal or self.finished or self.gate is not None)
 
-    async def depth(self, symbol: str, limit: int, events_back: int) -> DepthAnswer | None:
-        """The book here, or, before the place of the recorded one, at that place. None: not known, and no snapshot ahead."""
+    async def depth(self, symbol: str, limit: int, events_back: int, age_us: int) -> DepthAnswer | None:
+        """The book here, as it was age_us ago; or, before the place of the recorded one, at that place.
+
+        None: not known, and no snapshot ahead.
+        """
         self.waiting[symbol] += 1
         self.changed()
         try:
-            while (answer := self.source.depth(symbol, limit, events_back=events_back)) is None or self._closed(symbol):
+            while True:
+                answer = self.source.depth(symbol, limit, events_back=events_back, age_us=age_us)
+                if answer is not None and not self._closed(symbol):
+                    break
                 if answer is None and not self.source.snapshot_ahead(symbol):
                     return None
                 await self._changed.wait()
@@ -117,30 +150,35 @@ class Player:
             await self.until(lambda: self._listeners(None) or self.paused)
         while not self.finished:
             if not self.speed:
-                await self.until(lambda: self._listeners(None) or self.paused)
+                await self.until(lambda: self._listeners(None) or self.paused or bool(self.speed))
             await self._step()
 
     def restart(self) -> None:
         """The next session begins."""
         self.source.restart()
+        self._derived.restart()
         self.position_ns = self.source.start_ns - 1
         self.finished = self.started = False
         self._anchor = None
         self.changed()
 
     async def _step(self) -> None:
-        due_ns = self.source.next_ns()
-        if due_ns is None:
+        own_ns = self.source.next_ns()
+        if own_ns is None:
             self.finished = True
             self.changed()
-        elif self.source.gate() is not None:
-            await self._stand_at_gate(due_ns)
-        elif self._limit_ns is not None and due_ns > self._limit_ns:
+            return
+        if self.source.gate() is not None:
+            await self._stand_at_gate(own_ns)
+            return
+        tick_ns = self._derived.next_ns(self.position_ns)
+        due_ns = min(own_ns, tick_ns)
+        if self._limit_ns is not None and due_ns > self._limit_ns:
             limit_ns = self._limit_ns
-            await self._move(limit_ns)
+            await self._move(limit_ns, tick_ns)
             await self.until(lambda: self._limit_ns != limit_ns)
         elif (target_ns := await self._target(due_ns)) is not None:
-            await self._move(target_ns if self._limit_ns is None else min(target_ns, self._limit_ns))
+            await self._move(min(target_ns, tick_ns, target_ns if self._limit_ns is None else self._limit_ns), tick_ns)
 
     async def _target(self, due_ns: int) -> int | None:
         """How far playback may go now; None if it is not yet time."""
@@ -156,8 +194,11 @@ class Player:
         await self._clock.sleep_until(min(now + NAP_S, began + (due_ns - from_ns) / 1e9 / self.speed))
         return None
 
-    async def _move(self, until_ns: int) -> None:
+    async def _move(self, until_ns: int, tick_ns: int) -> None:
+        """To until_ns, which is not behind the derived streams' next moment."""
         frames = self.source.advance(until_ns)
+        if until_ns == tick_ns and self.source.gate() is None:
+            frames += self._derived.tick(tick_ns)
         self.started = self.started or bool(frames)
         self.frames += len(frames)
         await self._deliver(frames)

@@ -72,6 +72,7 @@ class Recording:
         self._events = _with_agg_trades(raw)
         for event in self._events:
             self._markets.setdefault(event.symbol, _Market()).add(event)
+        self._streams = {event.what.stream for event in self._events if isinstance(event.what, Frame)}
         self.restart()
 
     @property
@@ -134,7 +135,9 @@ class Recording:
         """The latest exchange time passed: the recorder's own clock ran beside it by a constant."""
         return self._server_ms
 
-    def depth(self, symbol: str, limit: int, *, events_back: int = 0, place: Place = "now") -> DepthAnswer | None:
+    def depth(
+        self, symbol: str, limit: int, *, events_back: int = 0, place: Place = "now", age_us: int = 0
+    ) -> DepthAnswer | None:
         """At its place the captured body, later the own book, inside the next event where that spans several ids.
 
         None before the captured body and after a hole in the recorded ids. Never more levels than are known: `levels` of the
@@ -162,6 +165,10 @@ class Recording:
             return 0
         passed = market.diffs_passed
         return market.diffs[passed - 1].last_id if passed else market.diffs[0].first_id - 1
+
+    def recorded(self, stream: str) -> bool:
+        """Whether it was, or is among the aggregates that are made of recorded fills."""
+        return stream in self._streams
 
     def snapshot_ahead(self, symbol: str) -> bool:
         """Whether a captured body of the symbol is still to come."""

@@ -1,51 +1,40 @@
-"""The REST surface under /api/v3 (docs/standin.md): parameters, weights, headers, official errors."""
+"""The REST surface (docs/standin.md): which endpoint, what it weighs, headers, faults, and depth with its delay."""
 
 import asyncio
-import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
 from aiohttp import web
 
 from leadline.clock import Clock
+from leadline.standin.answers import Answers
 from leadline.standin.faults import FaultRequest, Faults
 from leadline.standin.limits import Budget, Charged, Limits
+from leadline.standin.pace import Delays
+from leadline.standin.pages import REASONS, html, local_address, page
+from leadline.standin.params import ApiError, Params
 from leadline.standin.player import Player
-from leadline.standin.source import MAX_ROWS
 
 DEPTH_MAX = 5000
-_SYMBOL_RANGE = r"^[\w\-._&&[^a-z]]{1,50}$"  # as the exchange words it
-_SYMBOL = re.compile(r"[^\Wa-z]([^\Wa-z]|[-.]){0,49}")
-_NUMBER_RANGE = "^[0-9]{1,20}$"
-_HTML = "<html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>"
-_REASONS = {403: "403 Forbidden", 404: "404 Not Found", 451: "451", 502: "502 Bad Gateway", 503: "503 Service Unavailable"}
-
-
-class _ApiError(Exception):
-    """A refusal: HTTP status and the exchange's code and words."""
-
-    def __init__(self, code: int, msg: str, status: int = 400) -> None:
-        super().__init__(msg)
-        self.code = code
-        self.msg = msg
-        self.status = status
-
-
-Params = dict[str, str]
 
 
 class _Endpoint(NamedTuple):
-    weight: Callable[[Params], int]
-    params: frozenset[str]
-    answer: Callable[[Params, dict[str, str]], Awaitable[bytes]]
+    """answer: None = depth, the only one that waits. reads: the parameters; None: any."""
+
+    weight: Callable[[dict[str, str]], int]
+    reads: frozenset[str] | None
+    answer: Callable[[Params], bytes] | None
 
 
 class Rest:
-    """Answers every request under /api/v3 for one source."""
+    """Answers every request under /api/v3, /api/v1 and /sapi/v1 for one source."""
 
-    def __init__(self, *, player: Player, faults: Faults, limits: Limits, clock: Clock) -> None:
-        """player: whose source answers; one budget per local address that clients connect to."""
+    def __init__(self, *, player: Player, faults: Faults, limits: Limits, clock: Clock, v1_gone: bool = False) -> None:
+        """player: whose source answers; one budget per local address that clients connect to. clock: virtual time.
+
+        v1_gone: /api/v1 answers 410, as the exchange has since 2026-03-25.
+        """
         self.budgets: dict[str, Budget] = {}
         self.held = asyncio.Event()  # set by resume: snapshots that are held may go
         self._player = player
@@ -53,121 +42,83 @@ class Rest:
         self._faults = faults
         self._limits = limits
         self._clock = clock
+        self._v1_gone = v1_gone
+        self._delays = Delays(self._source.origin)
+        self._answers = answers = Answers(self._source, limits, lambda: self._delays.lag_us() if player.playing else 0)
         self._requests = 0
+        rows, names = ("symbol", "fromId", "startTime", "endTime", "limit"), ("symbol", "symbols", "symbolStatus")
+        klines = _endpoint(2, answers.klines, "symbol", "interval", "startTime", "endTime", "timeZone", "limit")
         self._endpoints = {
-            "ping": _Endpoint(lambda _: 1, frozenset(), self._ping),
-            "time": _Endpoint(lambda _: 1, frozenset(), self._time),
-            "exchangeInfo": _Endpoint(
-                lambda _: 20,
-                frozenset(("symbol", "symbols", "permissions", "symbolStatus", "showPermissionSets")),
-                self._exchange_info,
-            ),
-            "depth": _Endpoint(_depth_weight, frozenset(("symbol", "limit", "symbolStatus")), self._depth),
-            "trades": _Endpoint(lambda _: 25, frozenset(("symbol", "limit")), self._trades),
-            "aggTrades": _Endpoint(
-                lambda _: 4, frozenset(("symbol", "fromId", "startTime", "endTime", "limit")), self._agg_trades
-            ),
+            "ping": _endpoint(1, answers.ping),
+            "time": _endpoint(1, answers.time),
+            "exchangeInfo": _endpoint(20, answers.exchange_info, *names, "permissions", "showPermissionSets"),
+            "depth": _endpoint(_depth_weight, None, "symbol", "limit", "symbolStatus"),
+            "trades": _endpoint(25, answers.trades, "symbol", "limit"),
+            "historicalTrades": _endpoint(25, answers.historical_trades, "symbol", "fromId", "limit"),
+            "aggTrades": _endpoint(4, answers.agg_trades, *rows),
+            "klines": klines,
+            "uiKlines": klines,
+            "avgPrice": _endpoint(2, answers.average_price, "symbol"),
+            "ticker/24hr": _endpoint(_day_weight, answers.day, *names, "type"),
+            "ticker/price": _endpoint(_ticker_weight, answers.price, *names),
+            "ticker/bookTicker": _endpoint(_ticker_weight, answers.book_ticker, *names),
         }
+        self._fees = _Endpoint(lambda _: 1, None, answers.trade_fee)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One request: fault, budget, parameters, answer."""
+        if 0 < self._limits.url_length < len(request.raw_path):
+            return page(414, self._source.origin)
         self._requests += 1
-        name = request.match_info["endpoint"]
-        endpoint = self._endpoints.get(name)
-        params = dict(request.query)
+        path = request.match_info["endpoint"]
+        name = path.rpartition("/")[2]
+        endpoint = self._endpoint(request, path)
         if fault := self._faults.rest(name, self._player.position_ns):
             return await self._faulty(fault, request)
-        charged = self._budget(request).charge(_weight(endpoint, params), self._clock.wall_ns())
+        weight = endpoint.weight(dict(request.query)) if endpoint else 1
+        charged = self._budget(request).charge(weight, self._clock.wall_ns())
         if charged.status != 200:
             return self._answer(_error_body(-1003, _limit_words(charged, self._limits)), charged, status=charged.status)
         if endpoint is None or request.method != "GET":
-            return self._answer(_HTML.format(_REASONS[404]).encode(), charged, status=404, content_type="text/html")
+            status = 410 if self._gone(request) else 404
+            return self._answer(html(status).encode(), charged, status=status, content_type="text/html")
         headers: dict[str, str] = {}
         try:
-            surplus = params.keys() - endpoint.params
-            if surplus:
-                read, sent = len(params) - len(surplus), len(params)
-                raise _ApiError(-1104, f"Not all sent parameters were read; read '{read}' parameter(s) but was sent '{sent}'.")
-            body = await endpoint.answer(params, headers)
-        except _ApiError as error:
+            params = Params(request.query.items(), request.headers.get("X-MBX-TIME-UNIT"))
+            if endpoint.reads is not None:
+                params.only(endpoint.reads)
+            body = endpoint.answer(params) if endpoint.answer else await self._depth(params, headers)
+        except ApiError as error:
             return self._answer(_error_body(error.code, error.msg), charged, status=error.status)
         return self._answer(body, charged, headers=headers)
 
-    async def _ping(self, params: Params, headers: dict[str, str]) -> bytes:
-        return b"{}"
+    def _endpoint(self, request: web.Request, path: str) -> _Endpoint | None:
+        if request.path.startswith("/sapi/"):
+            return self._fees if path == "asset/tradeFee" else None
+        return None if self._gone(request) else self._endpoints.get(path)
 
-    async def _time(self, params: Params, headers: dict[str, str]) -> bytes:
-        return b'{"serverTime":%d}' % self._source.server_time_ms()
-
-    async def _exchange_info(self, params: Params, headers: dict[str, str]) -> bytes:
-        entries = self._source.exchange_info()
-        if "symbol" in params or "symbols" in params:
-            wanted = [self._symbol(params)] if "symbol" in params else _names(params["symbols"])
-            known = {str(entry["symbol"]): entry for entry in entries}
-            if not known.keys() >= set(wanted):
-                raise _ApiError(-1121, "Invalid symbol.")
-            entries = [known[name] for name in wanted]
-        if "symbolStatus" in params:
-            entries = [entry for entry in entries if entry.get("status") == params["symbolStatus"]]
-        return msgspec.json.encode(
-            {
-                "timezone": "UTC",
-                "serverTime": self._source.server_time_ms(),
-                "rateLimits": [
-                    _rate_limit("REQUEST_WEIGHT", "MINUTE", 1, self._limits.weight_per_minute),
-                    _rate_limit("ORDERS", "SECOND", 10, 100),
-                    _rate_limit("RAW_REQUESTS", "MINUTE", 5, 300_000),
-                ],
-                "exchangeFilters": [],
-                "symbols": entries,
-            }
-        )
+    def _gone(self, request: web.Request) -> bool:
+        return self._v1_gone and request.path.startswith("/api/v1/")
 
     async def _depth(self, params: Params, headers: dict[str, str]) -> bytes:
-        symbol = self._served(params)
-        limit = min(_number(params, "limit", 100), DEPTH_MAX)
+        """From memory, which takes a moment and is a moment old; a recording's own gates say when, so it has neither."""
+        symbol, limit = self._answers.served(params), params.limit(100, DEPTH_MAX)
+        age_us = 0
+        if self._player.playing and not self._source.waits_for_client:
+            delay_us, age_us = self._delays.depth_us()
+            await self._clock.sleep_until(self._clock.monotonic() + delay_us / 1e6)
         at_ns = self._player.position_ns
         if self._faults.snapshot("snapshot.hold", symbol, at_ns):
             await self.held.wait()
         stale = self._faults.snapshot("snapshot.stale", symbol, at_ns)
-        answer = await self._player.depth(symbol, limit, stale.events if stale else 0)
+        answer = await self._player.depth(symbol, limit, stale.events if stale else 0, age_us)
         if answer is None:
-            raise _ApiError(-1008, "The stand-in's recording does not show this book.", status=503)
+            raise ApiError(-1008, "The stand-in's recording does not show this book.", status=503)
         headers["X-Standin-Levels"] = str(answer.levels)
         return answer.body
 
-    async def _trades(self, params: Params, headers: dict[str, str]) -> bytes:
-        symbol = self._served(params)
-        return msgspec.json.encode(
-            self._source.tape(symbol).fills(from_id=None, limit=min(_number(params, "limit", 500), MAX_ROWS))
-        )
-
-    async def _agg_trades(self, params: Params, headers: dict[str, str]) -> bytes:
-        symbol = self._served(params)
-        limit = min(_number(params, "limit", 500), MAX_ROWS)
-        bounds = [_number(params, name, 0) if name in params else None for name in ("fromId", "startTime", "endTime")]
-        from_id, start_ms, end_ms = bounds
-        rows = self._source.tape(symbol).aggregates(from_id=from_id, start_ms=start_ms, end_ms=end_ms, limit=limit)
-        return msgspec.json.encode(rows)
-
-    def _symbol(self, params: Params) -> str:
-        symbol = params.get("symbol", "")
-        if not symbol:
-            raise _ApiError(-1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
-        if not _SYMBOL.fullmatch(symbol):
-            raise _illegal("symbol", _SYMBOL_RANGE)
-        return symbol
-
-    def _served(self, params: Params) -> str:
-        symbol = self._symbol(params)
-        if symbol not in self._source.symbols:
-            raise _ApiError(-1121, "Invalid symbol.")
-        return symbol
-
     def _budget(self, request: web.Request) -> Budget:
-        name = request.transport.get_extra_info("sockname") if request.transport else None
-        address = str(name[0]) if name else ""
-        return self.budgets.setdefault(address, Budget(self._limits))
+        return self.budgets.setdefault(local_address(request), Budget(self._limits))
 
     async def _faulty(self, fault: FaultRequest, request: web.Request) -> web.StreamResponse:
         used = self._budget(request).used
@@ -179,8 +130,8 @@ class Rest:
         body, kind = fault.body, fault.content_type
         if body is None and status in (418, 429):
             body = _error_body(-1003, _limit_words(charged, self._limits)).decode()
-        elif body is None and status in _REASONS:
-            body, kind = _HTML.format(_REASONS[status]), "text/html"
+        elif body is None and status in REASONS and status != 500:
+            body, kind = html(status), "text/html"
         elif body is None:
             body = _error_body(-1000, "An unknown error occurred while processing the request.").decode()
         return self._answer(body.encode(), charged, status=status, content_type=kind)
@@ -207,40 +158,27 @@ class Rest:
         )
 
 
-def _weight(endpoint: _Endpoint | None, params: Params) -> int:
-    return endpoint.weight(params) if endpoint else 1
+def _endpoint(weight: int | Callable[[dict[str, str]], int], answer: Callable[[Params], bytes] | None, *reads: str) -> _Endpoint:
+    return _Endpoint((lambda _: weight) if isinstance(weight, int) else weight, frozenset(reads), answer)
 
 
-def _depth_weight(params: Params) -> int:
+def _depth_weight(sent: dict[str, str]) -> int:
     """5, 25, 50, 250 for up to 100, 500, 1000, 5000 levels. Source: Binance rest-api.md."""
-    limit = int(text) if (text := params.get("limit", "100")).isdecimal() and len(text) <= 20 else 100
+    limit = int(text) if (text := sent.get("limit", "100")).isdecimal() and len(text) <= 20 else 100
     return next((weight for most, weight in ((100, 5), (500, 25), (1000, 50)) if limit <= most), 250)
 
 
-def _number(params: Params, name: str, default: int) -> int:
-    text = params.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) <= 20):
-        raise _illegal(name, _NUMBER_RANGE)
-    if name == "limit" and int(text) == 0:
-        raise _ApiError(-1130, "Data sent for parameter 'limit' is not valid.")
-    return int(text)
+def _day_weight(sent: dict[str, str]) -> int:
+    """2 for one symbol and up to 20, 40 up to 100, 80 for more and for all. Source: Binance rest-api.md."""
+    if "symbol" in sent:
+        return 2
+    count = sent["symbols"].count(",") + 1 if "symbols" in sent else 101
+    return next((weight for most, weight in ((20, 2), (100, 40)) if count <= most), 80)
 
 
-def _names(text: str) -> list[str]:
-    try:
-        return msgspec.json.decode(text, type=list[str])
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise _illegal("symbols", r'^\[("[\w\-._&&[^a-z]]{1,50}"(,"[\w\-._&&[^a-z]]{1,50}"){0,}){0,1}\]$') from error
-
-
-def _illegal(name: str, legal: str) -> _ApiError:
-    return _ApiError(-1100, f"Illegal characters found in parameter '{name}'; legal range is '{legal}'.")
-
-
-def _rate_limit(kind: str, interval: str, count: int, limit: int) -> dict[str, object]:
-    return {"rateLimitType": kind, "interval": interval, "intervalNum": count, "limit": limit}
+def _ticker_weight(sent: dict[str, str]) -> int:
+    """2 for one symbol, 4 for several or all. Source: Binance rest-api.md."""
+    return 2 if "symbol" in sent else 4
 
 
 def _error_body(code: int, msg: str) -> bytes:
@@ -248,13 +186,15 @@ def _error_body(code: int, msg: str) -> bytes:
 
 
 def _limit_words(charged: Charged, limits: Limits) -> str:
-    """The official words of -1003."""
+    """The official words of -1003; those of raw requests are an older document's."""
     if charged.status == 418:
         return (
             f"Way too much request weight used; IP banned until {charged.banned_until_ms}. "
             "Please use WebSocket Streams for live updates to avoid bans."
         )
-    return (
-        f"Too much request weight used; current limit is {limits.weight_per_minute} request weight per 1 MINUTE. "
-        "Please use WebSocket Streams for live updates to avoid polling the API."
+    spent = (
+        f"Too many requests; current limit is {limits.raw_requests} requests per 5 MINUTE. "
+        if charged.raw
+        else f"Too much request weight used; current limit is {limits.weight_per_minute} request weight per 1 MINUTE. "
     )
+    return spent + "Please use WebSocket Streams for live updates to avoid polling the API."

@@ -1,11 +1,14 @@
 """The stand-in as a server: routes, playback, and the control path under /_standin/ (docs/standin.md)."""
 
 import asyncio
-import ipaddress
+import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
@@ -13,14 +16,21 @@ import msgspec
 from aiohttp import web
 
 from leadline.clock import Clock, SystemClock
+from leadline.standin.asking import is_socket_path
+from leadline.standin.control import Control
+from leadline.standin.derived import Derived, in_microseconds
 from leadline.standin.faults import SOCKET_FAULTS, FaultRequest, Faults, UnknownFault
 from leadline.standin.limits import Limits
+from leadline.standin.pace import Pace
+from leadline.standin.pages import page
 from leadline.standin.player import Player
 from leadline.standin.rest import Rest
-from leadline.standin.sockets import GOING_AWAY, Hub, Mode, is_socket_path
+from leadline.standin.sockets import GOING_AWAY, Hub, Mode
 from leadline.standin.source import Frame, Source
 
 AtEnd = Literal["stay", "close", "loop"]
+
+LINE_MAX = 1 << 20  # of a request, in bytes: our own limit on the URL is the one that refuses
 
 
 class StandIn:
@@ -31,6 +41,8 @@ class StandIn:
     paused   starts paused: only `advance` (POST clock) moves the market, until `resume`
     at_end   of a recording: stay (connections open, last state served), close (1001), or loop (1001, then from the start)
     control  whether POST under /_standin/ is served; reading always is
+    tls_port a second port with the same paths behind TLS (0 = any free one); `certificate_pem` is what its clients trust
+    v1_gone  /api/v1 answers 410; else it is /api/v3
     """
 
     def __init__(
@@ -39,11 +51,13 @@ class StandIn:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        tls_port: int | None = None,
         speed: float = 1.0,
         hold: bool = False,
         paused: bool = False,
         at_end: AtEnd = "stay",
         control: bool = True,
+        v1_gone: bool = False,
         bare_errors: bool = False,
         deflate: bool = True,
         limits: Limits | None = None,
@@ -51,16 +65,28 @@ class StandIn:
     ) -> None:
         """port: 0 = any free one. bare_errors: WebSocket errors as documented, not as seen. Binds in `__aenter__` (OSError)."""
         limits, clock = limits or Limits(), clock or SystemClock()
+        self.certificate_pem: str | None = None
         self._source = source
+        self._clock = clock
         self._bind = host, port
+        self._tls_port = tls_port
         self._at_end = at_end
-        self._control = control
+        pace, derived = Pace(clock), Derived(source)
         self._hub = Hub(
-            origin=source.origin, limits=limits, clock=clock, bare_errors=bare_errors, deflate=deflate, changed=self._changed
+            origin=source.origin,
+            limits=limits,
+            clock=pace,
+            bare_errors=bare_errors,
+            deflate=deflate,
+            changed=self._changed,
+            heard=lambda stream, on: derived.hear(stream) if on else derived.forget(stream),
+            in_microseconds=partial(in_microseconds, source),
         )
         self._player = Player(
             source,
             clock=clock,
+            pace=pace,
+            derived=derived,
             speed=speed,
             hold=hold,
             paused=paused,
@@ -68,11 +94,22 @@ class StandIn:
             listeners=self._hub.listens,
         )
         self._faults = Faults(self._best_ask)
-        self._rest = Rest(player=self._player, faults=self._faults, limits=limits, clock=clock)
+        self._rest = Rest(player=self._player, faults=self._faults, limits=limits, clock=pace, v1_gone=v1_gone)
+        self._control = Control(
+            player=self._player,
+            hub=self._hub,
+            rest=self._rest,
+            faults=self._faults,
+            limits=limits,
+            enabled=control,
+            resume=self.resume,
+            answer=self.answer_held,
+            fault=self.fault,
+        )
         self._runner: web.AppRunner | None = None
         self._tasks = asyncio.TaskGroup()  # entered and left with the block: playback that fails ends it
         self._playing: asyncio.Task[None] | None = None
-        self._address = ""
+        self._address = self._tls_address = ""
 
     @property
     def origin(self) -> str:
@@ -89,25 +126,45 @@ class StandIn:
         """Base of the streams, without a slash at the end."""
         return f"ws://{self._address}"
 
+    @property
+    def https_url(self) -> str:
+        """As http_url, of the TLS port."""
+        return f"https://{self._tls_address}"
+
+    @property
+    def wss_url(self) -> str:
+        """As ws_url, of the TLS port."""
+        return f"wss://{self._tls_address}"
+
     async def __aenter__(self) -> Self:
         """Bind, serve, and begin to play."""
         app = web.Application()
         app.add_routes(
             [
-                web.get("/api/v3/{endpoint}", self._rest.handle),
-                web.get("/_standin/state", self._get_state),
-                web.get("/_standin/faults", self._get_faults),
-                web.get("/_standin/truth/book", self._get_book),
-                web.post("/_standin/{verb}", self._post),
+                web.route("*", "/api/{version:v1|v3}/{endpoint:.+}", self._rest.handle),
+                web.route("*", "/sapi/v1/{endpoint:.+}", self._rest.handle),
+                *self._control.routes(),
                 web.get("/{path:.*}", self._streams),
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True)
+        self._runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True, max_line_size=LINE_MAX
+        )
         await self._runner.setup()
         host, port = self._bind
-        await web.TCPSite(self._runner, host, port).start()
-        bound = self._runner.addresses[0]
-        self._address = f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
+        try:
+            await web.TCPSite(self._runner, host, port).start()
+            self._address = _address(self._runner.addresses[0])
+            if self._tls_port is not None:
+                from leadline.standin import tls
+
+                identity = tls.identity(self._clock.wall_ns())
+                self.certificate_pem = identity.pem
+                await web.TCPSite(self._runner, host, self._tls_port, ssl_context=identity.context).start()
+                self._tls_address = _address(self._runner.addresses[-1])
+        except OSError:
+            await self._runner.cleanup()
+            raise
         await self._tasks.__aenter__()
         self._playing = self._tasks.create_task(self._play(), name="standin.play")
         return self
@@ -190,7 +247,9 @@ class StandIn:
                 case "socket.half_open":
                     client.mode = Mode.HALF_OPEN
                 case _:
-                    client.send(_server_shutdown(self._source.server_time_ms(), wrapped=client.wrapped))
+                    event_ms = self._source.server_time_ms()
+                    event = event_ms * 1000 if client.microseconds else event_ms
+                    client.send(_server_shutdown(event, wrapped=client.wrapped))
 
     def _log(self, fault: str, client: int, detail: str) -> None:
         self._faults.record(fault, self._player.position_ns, client=client, detail=detail)
@@ -212,7 +271,7 @@ class StandIn:
     async def _deliver(self, frames: list[Frame]) -> None:
         for frame in frames:
             for message in self._faults.messages(frame):
-                self._hub.publish(message)
+                self._hub.publish(message, frame)
         await asyncio.sleep(0)  # also where nothing is to be waited for: connections must get their turn to end
         if not self._player.speed:
             await self._hub.drained()
@@ -229,134 +288,30 @@ class StandIn:
 
     async def _streams(self, request: web.Request) -> web.StreamResponse:
         if not is_socket_path(request.path):
-            raise web.HTTPNotFound(headers={"X-Standin": self.origin})
+            return page(404, self.origin)
         return await self._hub.handle(request)
 
-    async def _get_state(self, request: web.Request) -> web.Response:
-        """Query `until=gate|finished` answers when that has come."""
-        _only_loopback(request)
-        match request.query.get("until"):
-            case "gate":
-                await self._player.until(lambda: self._player.gate is not None)
-            case "finished":
-                await self._player.until(lambda: self._player.finished)
-        player = self._player
-        gate = None if player.gate is None else {"symbol": player.gate, "asked": player.gate_asked}
-        return self._json(
-            {
-                "origin": self.origin,
-                "symbols": self._source.symbols,
-                "speed": player.speed,
-                "hold": player.hold,
-                "paused": player.paused,
-                "started": player.started,
-                "finished": player.finished,
-                "start_ns": self._source.start_ns,
-                "position_ns": player.position_ns,
-                "server_time_ms": self._source.server_time_ms(),
-                "gate": gate,
-                "depth_waiting": {symbol: count for symbol, count in player.waiting.items() if count},
-                "frames": player.frames,
-                "clients": [
-                    {
-                        "client": client.number,
-                        "path": client.path,
-                        "wrapped": client.wrapped,
-                        "streams": list(client.streams),
-                        "mode": client.mode,
-                        "frames": client.frames,
-                        "lost": client.lost,
-                        "unsent_bytes": client.unsent_bytes,
-                    }
-                    for client in self._hub.clients.values()
-                ],
-                "weights": {
-                    address: {"used": budget.used, "banned_until_ms": budget.banned_until_ms}
-                    for address, budget in self._rest.budgets.items()
-                },
-                "faults": self._faults.active,
-            }
-        )
 
-    async def _get_faults(self, request: web.Request) -> web.Response:
-        """Every injection with number above query `since`."""
-        _only_loopback(request)
-        since = request.query.get("since", "0")
-        return self._json(self._faults.log[int(since) if since.isdecimal() else 0 :])
-
-    async def _get_book(self, request: web.Request) -> web.Response:
-        """The truth at query `symbol`, `update_id`."""
-        _only_loopback(request)
-        symbol, update_id = request.query.get("symbol", ""), request.query.get("update_id", "")
-        if symbol not in self._source.symbols or not update_id.isdecimal():
-            return self._json({"error": "symbol or update_id is missing or not served"}, status=400)
-        book = self._source.book(symbol, int(update_id))
-        if book is None:
-            return self._json({"error": "the book at this id is not kept, or no event ends there"}, status=404)
-        return self._json(book)
-
-    async def _post(self, request: web.Request) -> web.Response:
-        _only_loopback(request)
-        if not self._control:
-            return self._json({"error": "started without control"}, status=403)
-        try:
-            match request.match_info["verb"]:
-                case "resume":
-                    self.resume()
-                case "answer":
-                    self.answer_held()
-                case "pause":
-                    self._player.pause()
-                case "clock":
-                    await self.advance(msgspec.json.decode(await request.read(), type=_ClockRequest).advance_ms)
-                case "fault" | "faults":
-                    self.fault(msgspec.json.decode(await request.read(), type=FaultRequest))
-                case _:
-                    return self._json({"error": "resume, answer, pause, clock, or fault"}, status=404)
-        except (msgspec.MsgspecError, UnknownFault) as error:
-            return self._json({"error": str(error)}, status=400)
-        return self._json({"position_ns": self._player.position_ns, "faults": len(self._faults.log)})
-
-    def _json(self, value: object, *, status: int = 200) -> web.Response:
-        return web.Response(
-            body=msgspec.json.encode(value), status=status, content_type="application/json", headers={"X-Standin": self.origin}
-        )
-
-
-class _ClockRequest(msgspec.Struct, forbid_unknown_fields=True):
-    advance_ms: int
-
-
-def _only_loopback(request: web.Request) -> None:
-    # A page in a browser on this machine is on loopback too: it may not reach in.
-    if not request.remote or not ipaddress.ip_address(request.remote).is_loopback or "Origin" in request.headers:
-        raise web.HTTPForbidden
-
-
-def _server_shutdown(event_ms: int, *, wrapped: bool) -> bytes:
-    """Shape: Binance web-socket-streams.md, 2026-07-21."""
-    raw = b'{"e":"serverShutdown","E":%d}' % event_ms
+def _server_shutdown(event: int, *, wrapped: bool) -> bytes:
+    """Shape: Binance web-socket-streams.md, 2026-07-21. event: ms or us."""
+    raw = b'{"e":"serverShutdown","E":%d}' % event
     return b'{"stream":"!serverShutdown","data":%b}' % raw if wrapped else raw
 
 
-def run(
-    source: Source,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    speed: float = 1.0,
-    hold: bool = False,
-    at_end: AtEnd = "stay",
-    attached: bool = False,
-) -> None:
-    """Serve until SIGINT or SIGTERM. Prints one line with the address once it can be connected to. Raises OSError.
+def _address(bound: tuple[str, int]) -> str:
+    return f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
+
+
+def run(standin: StandIn, *, attached: bool = False, certificate: Path | None = None) -> None:
+    """Serve until SIGINT or SIGTERM. Prints one line with the addresses once they can be connected to. Raises OSError.
 
     attached: also end when standard input ends, which it does when whoever started us is gone, killed or not.
+    certificate: where that of the TLS port is written; None: a temporary file, removed at the end.
     """
-    asyncio.run(_run(StandIn(source, host=host, port=port, speed=speed, hold=hold, at_end=at_end), attached))
+    asyncio.run(_run(standin, attached, certificate))
 
 
-async def _run(standin: StandIn, attached: bool) -> None:
+async def _run(standin: StandIn, attached: bool, certificate: Path | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -369,6 +324,23 @@ async def _run(standin: StandIn, attached: bool) -> None:
     if attached:
         loop.add_reader(sys.stdin.fileno(), heard)
     async with standin:
-        sys.stdout.write(f"standin listening on {standin.http_url} origin={standin.origin}\n")
-        sys.stdout.flush()
-        await stop.wait()  # playback that fails ends the block, loudly
+        with _written(standin.certificate_pem, certificate) as path:
+            tls = f" tls={standin.https_url} cert={path}" if path else ""
+            sys.stdout.write(f"standin listening on {standin.http_url} origin={standin.origin}{tls}\n")
+            sys.stdout.flush()
+            await stop.wait()  # playback that fails ends the block, loudly
+
+
+@contextlib.contextmanager
+def _written(pem: str | None, path: Path | None) -> Iterator[Path | None]:
+    """The file in which a certificate stands while the block lasts, and longer where a path was given."""
+    if pem is None:
+        yield None
+    elif path is not None:
+        path.write_text(pem)
+        yield path
+    else:
+        with tempfile.NamedTemporaryFile("w", prefix="leadline-standin-", suffix=".pem") as file:
+            file.write(pem)
+            file.flush()
+            yield Path(file.name)

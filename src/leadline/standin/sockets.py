@@ -1,11 +1,11 @@
 """The WebSocket surface (docs/standin.md): connections, control messages, pings, and who gets which frame."""
 
 import asyncio
-import re
+import math
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -13,16 +13,19 @@ import msgspec
 from aiohttp import WSMsgType, web
 
 from leadline.clock import Clock
+from leadline.standin import asking
+from leadline.standin.asking import Refused
 from leadline.standin.faults import Message
-from leadline.standin.limits import Limits, MessageRate
+from leadline.standin.limits import Attempts, Limits, MessageRate
+from leadline.standin.pages import local_address, page
+from leadline.standin.source import Frame
 
 GOING_AWAY, POLICY = 1001, 1008
 TOO_MANY = "Too many requests"
 
-_STREAM = re.compile(r"[^\s@!/]+(@[A-Za-z0-9_]+)+|![A-Za-z]+(@[A-Za-z0-9_]+)*")
-_METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
 _INCOMING_MAX = 1 << 18
 _CLOSE_WAIT_S = 2.0
+_LOOK_AGAIN_S = 1.0
 
 
 class Mode(StrEnum):
@@ -41,11 +44,25 @@ class _Close(NamedTuple):
 class Client:
     """One connection: its subscriptions, and what it has yet to be sent, in order."""
 
-    def __init__(self, number: int, web_socket: web.WebSocketResponse, transport: asyncio.Transport, path: str) -> None:
-        """number: from 1, in order of arrival; path: as asked for."""
+    def __init__(
+        self,
+        number: int,
+        web_socket: web.WebSocketResponse,
+        transport: asyncio.Transport,
+        path: str,
+        *,
+        limits: Limits,
+        clock: Clock,
+        busy: "set[Client]",
+    ) -> None:
+        """number: from 1, in order of arrival; path: as asked for. Its life begins now.
+
+        busy: where it stands for as long as it has something to send.
+        """
         self.number = number
         self.path = path
         self.wrapped = False
+        self.microseconds = False
         self.streams: dict[str, None] = {}
         self.mode = Mode.OPEN
         self.frames = 0
@@ -60,6 +77,23 @@ class Client:
         self._filled = asyncio.Event()
         self._closed: asyncio.Event | None = None
         self._pings: dict[bytes, float] = {}
+        self._busy = busy
+        self._limits = limits
+        self._clock = clock
+        self._rate = MessageRate(limits.messages_per_s)
+        self._born = clock.monotonic()
+
+    @property
+    def messages(self) -> int:
+        """What came from the client: pings, pongs and JSON."""
+        return self._rate.count
+
+    def deliver(self, body: bytes) -> None:
+        """A stream message, as this connection gets it. Who reads too slowly is cut."""
+        self.frames += 1
+        self.send(body)
+        if 0 < self._limits.unsent_bytes < self.unsent_bytes:
+            self.reset()
 
     def send(self, body: bytes) -> None:
         """Queue a text frame. Lost, and counted, where the connection is stalled."""
@@ -84,28 +118,28 @@ class Client:
         self._leave()
         self._transport.abort()
 
-    async def serve(self, on_text: Callable[["Client", str | bytes], None], limits: Limits, clock: Clock) -> None:
+    async def serve(self, on_text: Callable[["Client", str | bytes], None]) -> None:
         """Until the connection ends."""
         async with asyncio.TaskGroup() as tasks:
             sending = tasks.create_task(self._send_queued(), name=f"client{self.number}.send")
-            pinging = tasks.create_task(self._ping(limits, clock), name=f"client{self.number}.ping")
+            aging = tasks.create_task(self._age(), name=f"client{self.number}.age")
             try:
-                await self._receive(on_text, MessageRate(limits.messages_per_s), clock)
+                await self._receive(on_text)
                 if self._closed is not None:
                     await self._closed.wait()
             finally:
                 self._leave()
                 sending.cancel()
-                pinging.cancel()
+                aging.cancel()
 
-    async def _receive(self, on_text: Callable[["Client", str | bytes], None], rate: MessageRate, clock: Clock) -> None:
+    async def _receive(self, on_text: Callable[["Client", str | bytes], None]) -> None:
         while True:
             message = await self._socket.receive()
             if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG):
                 return
             if self.mode is Mode.HALF_OPEN:
                 continue
-            if rate.too_many(clock.monotonic()):
+            if self._rate.too_many(self._clock.monotonic()):
                 self._queue.clear()
                 self.close(POLICY, TOO_MANY)
                 continue
@@ -123,15 +157,22 @@ class Client:
             sent = self._pings[payload]
             self._pings = {other: at for other, at in self._pings.items() if at > sent}
 
-    async def _ping(self, limits: Limits, clock: Clock) -> None:
-        next_ping = clock.monotonic() + limits.ping_every_s
+    async def _age(self) -> None:
+        """Pings, the cut of who does not answer them, and the end of a long life."""
+        limits, clock = self._limits, self._clock
+        every_s = limits.ping_every_s or math.inf
+        patience_s = limits.pong_within_s or math.inf
+        end, next_ping = self._born + (limits.life_s or math.inf), self._born + every_s
         while not self.gone:
-            overdue = min(self._pings.values(), default=next_ping) + limits.pong_within_s
-            await clock.sleep_until(min(next_ping, overdue))
+            overdue = min(self._pings.values(), default=math.inf) + patience_s
+            await clock.sleep_until(min(next_ping, overdue, end))
             now = clock.monotonic()
             if self.mode is Mode.HALF_OPEN:
                 self._pings.clear()
-            elif self._pings and now - min(self._pings.values()) >= limits.pong_within_s:
+            elif now >= end:
+                self.close(GOING_AWAY)
+                return
+            elif self._pings and now - min(self._pings.values()) >= patience_s:
                 self.reset()
             elif now >= next_ping:
                 payload = str(clock.wall_ns()).encode()
@@ -140,7 +181,8 @@ class Client:
                     await self._socket.ping(payload)
                 except ConnectionError:
                     return
-            next_ping = now + limits.ping_every_s if now >= next_ping else next_ping
+            next_ping = now + every_s if now >= next_ping else next_ping
+            end = now + _LOOK_AGAIN_S if now >= end else end  # half-open: nothing is sent, and so no end
 
     async def _send_queued(self) -> None:
         while True:
@@ -157,7 +199,7 @@ class Client:
                     return
                 self.unsent_bytes -= len(body)
             self._filled.clear()
-            self.idle.set()
+            self._rest()
 
     async def _close(self, close: _Close) -> None:
         self._closed = asyncio.Event()
@@ -168,31 +210,53 @@ class Client:
             self._closed.set()
 
     def _wake(self) -> None:
-        self.idle.clear()
-        self._filled.set()
+        if self.idle.is_set():
+            self.idle.clear()
+            self._busy.add(self)
+            self._filled.set()
+
+    def _rest(self) -> None:
+        self.idle.set()
+        self._busy.discard(self)
 
     def _leave(self) -> None:
         self.gone = True
         self._queue.clear()
         self.unsent_bytes = 0
-        self.idle.set()
+        self._rest()
 
 
 class Hub:
     """All connections, by stream."""
 
     def __init__(
-        self, *, origin: str, limits: Limits, clock: Clock, bare_errors: bool, deflate: bool, changed: Callable[[], None]
+        self,
+        *,
+        origin: str,
+        limits: Limits,
+        clock: Clock,
+        bare_errors: bool,
+        deflate: bool,
+        changed: Callable[[], None],
+        heard: Callable[[str, bool], None],
+        in_microseconds: Callable[[Frame, bytes], bytes],
     ) -> None:
-        """changed: called when connections or subscriptions are other than before."""
+        """clock: by which connections are limited, pinged and cut. changed: connections or subscriptions are other than before.
+
+        heard: a stream has its first listener (True), or none any more. in_microseconds: a payload of the frame, times in us.
+        """
         self.clients: dict[int, Client] = {}
+        self.attempts: dict[str, Attempts] = {}
         self._streams: dict[str, dict[Client, None]] = {}
+        self._busy: set[Client] = set()
         self._origin = origin
         self._limits = limits
         self._clock = clock
         self._bare_errors = bare_errors
         self._deflate = deflate
         self._changed = changed
+        self._heard = heard
+        self._in_microseconds = in_microseconds
         self._count = 0
 
     def listens(self, symbol: str | None) -> bool:
@@ -202,34 +266,43 @@ class Hub:
         prefix = f"{symbol.lower()}@depth"
         return any(stream.startswith(prefix) for stream in self._streams)
 
-    def publish(self, message: Message) -> None:
-        """Queue a message for each connection that subscribed to its stream; cut whoever reads too slowly."""
-        raw = message.payload
-        wrapped: bytes | None = None
-        for client in tuple(self._streams.get(message.stream, ())):
-            if client.wrapped:
-                if wrapped is None:
-                    wrapped = wrap(message)
-                client.send(wrapped)
-            else:
-                client.send(raw)
-            client.frames += 1
-            if client.unsent_bytes > self._limits.unsent_bytes:
-                client.reset()
+    def publish(self, message: Message, frame: Frame) -> None:
+        """Give a message, sent for a frame, to each connection that subscribed to its stream, in the form it wants."""
+        hearers = self._streams.get(message.stream)
+        if not hearers:
+            return
+        forms: dict[tuple[bool, bool], bytes] = {}
+        for client in tuple(hearers):
+            form = client.wrapped, client.microseconds
+            body = forms.get(form)
+            if body is None:
+                body = forms[form] = self._form(message, frame, *form)
+            client.deliver(body)
+
+    def _form(self, message: Message, frame: Frame, wrapped: bool, microseconds: bool) -> bytes:
+        if microseconds:
+            payload = self._in_microseconds(frame, message.payload)
+            message = Message(message.stream, payload, message.cut)
+        return wrap(message) if wrapped else message.payload
 
     async def drained(self) -> None:
         """Wait until every connection has taken what was queued for it."""
-        for client in tuple(self.clients.values()):
-            if not client.idle.is_set():
-                await client.idle.wait()
+        while self._busy:
+            await next(iter(self._busy)).idle.wait()
 
     def chosen(self, number: int | None) -> list[Client]:
         """The connection with that number, or all; none if there is no such connection."""
         return [client for client in self.clients.values() if number in (None, client.number)]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """One connection, from the handshake to its end."""
-        wanted, wrapped = _asked_for(request)
+        """One connection, from the handshake to its end; or a refusal."""
+        if 0 < self._limits.url_length < len(request.raw_path):
+            return page(414, self._origin)
+        attempts = self.attempts.setdefault(local_address(request), Attempts(self._limits))
+        attempt = attempts.attempt(self._clock.wall_ns())
+        if attempt.status != 200:
+            return page(attempt.status, self._origin, retry_after_s=attempt.retry_after_s)
+        wanted = asking.wanted(request.path, request.query)
         answer = web.WebSocketResponse(autoping=False, compress=self._deflate, max_msg_size=_INCOMING_MAX, timeout=_CLOSE_WAIT_S)
         answer.headers["X-Standin"] = self._origin
         await answer.prepare(request)
@@ -237,83 +310,82 @@ class Hub:
         if transport is None:
             return answer
         self._count += 1
-        client = Client(self._count, answer, transport, request.path_qs)
-        client.wrapped = wrapped
+        client = Client(self._count, answer, transport, request.path_qs, limits=self._limits, clock=self._clock, busy=self._busy)
+        client.wrapped, client.microseconds = wanted.wrapped, wanted.microseconds
         self.clients[client.number] = client
-        if len(wanted) > self._limits.streams:
+        if self._too_many(wanted.streams):
             client.close(POLICY, "Too many streams")
         else:
-            self._subscribe(client, wanted)
+            self._subscribe(client, wanted.streams)
         self._changed()
         try:
-            await client.serve(self._control, self._limits, self._clock)
+            await client.serve(self._control)
         finally:
             del self.clients[client.number]
             self._unsubscribe(client, tuple(client.streams))
             self._changed()
         return answer
 
+    def _too_many(self, names: Sized) -> bool:
+        return 0 < self._limits.streams < len(names)
+
     def _subscribe(self, client: Client, names: Iterable[str]) -> None:
         for name in names:
             client.streams[name] = None
-            self._streams.setdefault(name, {})[client] = None
+            hearers = self._streams.setdefault(name, {})
+            hearers[client] = None
+            if len(hearers) == 1:
+                self._heard(name, True)
 
     def _unsubscribe(self, client: Client, names: Iterable[str]) -> None:
         for name in names:
             client.streams.pop(name, None)
             hearers = self._streams.get(name, {})
             hearers.pop(client, None)
-            if not hearers:
-                self._streams.pop(name, None)
+            if not hearers and self._streams.pop(name, None) is not None:
+                self._heard(name, False)
 
     def _control(self, client: Client, text: str | bytes) -> None:
         """One control message: the reply goes out first, then what it changes takes effect."""
         request_id: object = None
         try:
-            try:
-                asked = msgspec.json.decode(text)
-            except msgspec.DecodeError as error:
-                raise _Refused(3, "Invalid JSON: expected value at line 1 column 1") from error
-            if not isinstance(asked, dict):
-                raise _Refused(2, "Invalid request: expected a map at line 1 column 1")
-            request_id = _checked_id(asked.get("id"))
+            asked = asking.decoded(text)
+            request_id = asking.checked_id(asked.get("id"))
             result, effect = self._carry_out(client, asked)
             client.send(msgspec.json.encode({"result": result, "id": request_id}))
             effect()
-        except _Refused as refused:
-            error_body = {"code": refused.code, "msg": refused.msg}
+        except Refused as refused:
+            said = {"code": refused.code, "msg": refused.msg}
             client.send(
-                msgspec.json.encode(
-                    {**error_body, "id": request_id} if self._bare_errors else {"error": error_body, "id": request_id}
-                )
+                msgspec.json.encode({**said, "id": request_id} if self._bare_errors else {"error": said, "id": request_id})
             )
         self._changed()
 
     def _carry_out(self, client: Client, asked: dict[str, object]) -> tuple[object, Callable[[], None]]:
-        """(the result to reply, what to do after the reply). Raises _Refused."""
+        """(the result to reply, what to do after the reply). Raises Refused."""
         if "method" not in asked:
-            raise _Refused(2, "Invalid request: missing field `method` at line 1 column 1")
+            raise Refused(2, "Invalid request: missing field `method` at line 1 column 1")
         match asked["method"]:
             case "SUBSCRIBE":
-                names = _checked_names(asked)
-                if len({**client.streams, **dict.fromkeys(names)}) > self._limits.streams:
-                    raise _Refused(2, "Invalid request: too many streams")
+                names = asking.checked_names(asked)
+                if self._too_many({**client.streams, **dict.fromkeys(names)}):
+                    raise Refused(2, "Invalid request: too many streams")
                 return None, lambda: self._subscribe(client, names)
             case "UNSUBSCRIBE":
-                names = _checked_names(asked)
+                names = asking.checked_names(asked)
                 return None, lambda: self._unsubscribe(client, names)
             case "LIST_SUBSCRIPTIONS":
                 return list(client.streams), _nothing
             case "SET_PROPERTY":
-                value = _checked_property(asked, 2)[1]
+                value = asking.checked_property(asked, 2)[1]
                 if not isinstance(value, bool):
-                    raise _Refused(1, "Invalid value type: expected Boolean")
+                    raise Refused(1, "Invalid value type: expected Boolean")
                 return None, lambda: setattr(client, "wrapped", value)
             case "GET_PROPERTY":
-                _checked_property(asked, 1)
+                asking.checked_property(asked, 1)
                 return client.wrapped, _nothing
             case other:
-                raise _Refused(2, f"Invalid request: unknown variant `{other}`, expected one of {', '.join(_METHODS)}")
+                raise Refused(2, f"Invalid request: unknown variant `{other}`, expected one of {', '.join(asking.METHODS)}")
 
 
 def wrap(message: Message) -> bytes:
@@ -322,67 +394,5 @@ def wrap(message: Message) -> bytes:
     return b'{"stream":%b,"data":%b%b' % (msgspec.json.encode(message.stream), message.payload, end)
 
 
-class _Refused(Exception):
-    """A control message that gets an error; code and msg as the exchange's."""
-
-    def __init__(self, code: int, msg: str) -> None:
-        super().__init__(msg)
-        self.code = code
-        self.msg = msg
-
-
 def _nothing() -> None:
     pass
-
-
-def _checked_id(given: object) -> object:
-    match given:
-        case bool():
-            pass
-        case None:
-            return None
-        case int() if -(2**63) <= given < 2**63:
-            return given
-        case str() if len(given) <= 36:
-            return given
-    raise _Refused(2, "Invalid request: request ID must be a 64-bit integer, a text of at most 36 characters, or null")
-
-
-def _checked_names(asked: dict[str, object]) -> list[str]:
-    names = asked.get("params")
-    if not isinstance(names, list):
-        raise _Refused(2, "Invalid request: missing field `params` at line 1 column 1")
-    checked: list[str] = []
-    for name in names:
-        if not isinstance(name, str):
-            raise _Refused(2, "Invalid request: property name must be a string")
-        if not _STREAM.fullmatch(name):
-            raise _Refused(2, "Invalid request: invalid stream")
-        checked.append(name)
-    return checked
-
-
-def _checked_property(asked: dict[str, object], count: int) -> list[object]:
-    params = asked.get("params")
-    if not isinstance(params, list) or not params or not isinstance(params[0], str):
-        raise _Refused(2, "Invalid request: property name must be a string")
-    if params[0] != "combined":
-        raise _Refused(0, "Unknown property")
-    if len(params) > count:
-        raise _Refused(2, "Invalid request: too many parameters")
-    return [*params, None]
-
-
-def _asked_for(request: web.Request) -> tuple[list[str], bool]:
-    """(streams named in the address, wrapped or not). Raw when the path has a part `ws`; what stands before is ignored."""
-    parts = request.path.split("/")
-    if "ws" in parts:
-        named = [part for part in parts[parts.index("ws") + 1 :] if part and not part.isdigit()]
-        return list(dict.fromkeys(named)), False
-    named = [name for name in request.query.get("streams", "").split("/") if name]
-    return list(dict.fromkeys(named)), True
-
-
-def is_socket_path(path: str) -> bool:
-    """True for the paths under which streams are served."""
-    return not {"ws", "stream"}.isdisjoint(path.split("/"))

@@ -82,6 +82,10 @@ class Trade(Struct, frozen=True, gc=False):
     isBestMatch: bool = True
 
 
+class UnknownAction(ValueError):
+    """Nothing can be done by that name, or not to this symbol, or not to this source."""
+
+
 class Source(Protocol):
     """A market at a position in time."""
 
@@ -125,8 +129,12 @@ class Source(Protocol):
         """Back to the start; ids go back too."""
         ...
 
-    def depth(self, symbol: str, limit: int, *, events_back: int = 0, place: Place = "now") -> DepthAnswer | None:
+    def depth(
+        self, symbol: str, limit: int, *, events_back: int = 0, place: Place = "now", age_us: int = 0
+    ) -> DepthAnswer | None:
         """The book now, or as it was `events_back` depth frames ago; None when it is not known (yet).
+
+        age_us: as it was that long ago (a cache of the exchange); a recording has no such cache.
 
         place: `border` is the id at which the last frame ended, `inside` an id within the next frame (a frame of one id has
         no inside: then as `now`).
@@ -139,6 +147,10 @@ class Source(Protocol):
 
     def frame_end(self, symbol: str) -> int:
         """`u` of the symbol's last depth frame so far; before the first, the id before its `U`."""
+        ...
+
+    def recorded(self, stream: str) -> bool:
+        """True where frames of that stream are sent as they were recorded: nobody else may make them up."""
         ...
 
     def snapshot_ahead(self, symbol: str) -> bool:

@@ -5,6 +5,7 @@ asked for and joins the same chain of ids: its rows have the places -count to -1
 """
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -24,6 +25,8 @@ INTERVALS_MS = {
     "1w": 7 * 86_400_000,
 }
 WEEK_START_MS = 4 * 86_400_000  # weeks begin on Monday, the epoch was a Thursday
+DAY_MS = 86_400_000
+BLOCK, SMALL_BLOCK = 4096, 64  # rows that are summed once and kept; the small ones at the ends of what is asked for
 
 
 class Columns(NamedTuple):
@@ -74,6 +77,30 @@ class Candle(Struct, frozen=True):
     last_id: int
 
 
+class Day(Struct, frozen=True):
+    """The 24 hours up to a moment. before: price of the trade before them, or the opening; last_quantity: of the latest trade."""
+
+    candle: Candle
+    before: int
+    last_quantity: int
+
+
+class _Sum(NamedTuple):
+    """Of a run of rows, which is not empty. All as in Candle."""
+
+    open: int
+    high: int
+    low: int
+    close: int
+    volume: int
+    quote: int
+    trades: int
+    taker_volume: int
+    taker_quote: int
+    first_id: int
+    last_id: int
+
+
 class Tape:
     """The trades so far. Ids rise; times do not fall."""
 
@@ -85,6 +112,7 @@ class Tape:
         self._fill_ids = array("q")
         self._fill_rows = array("q")
         self._fill_quantities = array("q")
+        self._blocks: dict[tuple[int, int], _Sum] = {}  # (rows of a block, its number) -> its sum; whole blocks only
 
     def __len__(self) -> int:
         """Aggregates traded here, the past not counted."""
@@ -114,27 +142,42 @@ class Tape:
     # Rows as the exchange gives them ------------------------------------------
 
     def aggregates(
-        self, *, from_id: int | None, start_ms: int | None, end_ms: int | None, limit: int, until_us: int | None = None
+        self,
+        *,
+        from_id: int | None,
+        limit: int,
+        start_ms: int | None = None,
+        end_ms: int | None = None,
+        start_us: int | None = None,
+        end_us: int | None = None,
+        until_us: int | None = None,
+        in_us: bool = False,
     ) -> list[AggTrade]:
         """Oldest first; ids and times inclusive; with neither fromId nor startTime the latest. Source: Binance rest-api.md.
 
-        until_us: what happened later is not to be had yet.
+        until_us: what happened later is not to be had yet. in_us: times of the rows are microseconds.
         """
+        if start_ms is not None:
+            start_us = start_ms * 1000
+        if end_ms is not None:
+            end_us = end_ms * 1000 + 999
         low, high = -self._before, len(self)
         if until_us is not None:
             high = self._place(until_us + 1)
-        if start_ms is not None:
-            low = self._place(start_ms * 1000)
-        if end_ms is not None:
-            high = min(high, self._place((end_ms + 1) * 1000))
+        if start_us is not None:
+            low = self._place(start_us)
+        if end_us is not None:
+            high = min(high, self._place(end_us + 1))
         if from_id is not None:
             low = max(low, self._place_of_id(from_id))
-        if from_id is None and start_ms is None:
+        if from_id is None and start_us is None:
             low = max(low, high - limit)
-        return [_aggregate(*row) for row in _each(self.rows(low, min(high, low + limit)))]
+        unit = 1 if in_us else 1000
+        return [_aggregate(unit, *row) for row in _each(self.rows(low, max(low, min(high, low + limit))))]
 
-    def fills(self, *, from_id: int | None, limit: int, until_us: int | None = None) -> list[Trade]:
-        """From an id on, or the latest, oldest first."""
+    def fills(self, *, from_id: int | None, limit: int, until_us: int | None = None, in_us: bool = False) -> list[Trade]:
+        """From an id on, or the latest, oldest first. in_us: as of aggregates."""
+        unit = 1 if in_us else 1000
         high = len(self._fill_ids)
         while until_us is not None and high and self._columns.time_us[self._fill_rows[high - 1]] > until_us:
             high -= 1
@@ -146,20 +189,34 @@ class Tape:
             low = (from_id - self._fill_ids[0]) if self._fill_ids else -self._before  # the past has one fill a row
         low = max(low, -self._before)
         high = min(high, low + limit)
-        past = [_fill(row[5], row[1], row[2], row[3], row[7]) for row in _each(self.rows(min(low, 0), min(high, 0)))]
-        return past + [self._fill_at(place) for place in range(max(low, 0), high)]
+        past = [_fill(unit, row[5], row[1], row[2], row[3], row[7]) for row in _each(self.rows(min(low, 0), min(high, 0)))]
+        return past + [self._fill_at(place, unit) for place in range(max(low, 0), high)]
 
-    def _fill_at(self, place: int) -> Trade:
+    def _fill_at(self, place: int, unit: int) -> Trade:
         row, columns = self._fill_rows[place], self._columns
         return _fill(
-            self._fill_ids[place], columns.time_us[row], columns.price[row], self._fill_quantities[place], columns.sold[row]
+            unit, self._fill_ids[place], columns.time_us[row], columns.price[row], self._fill_quantities[place], columns.sold[row]
         )
+
+    def time_us(self, *, agg_id: int | None = None, fill_id: int | None = None) -> int | None:
+        """When an aggregate, or a fill, was traded here; None for one that was not."""
+        ids, wanted = (self._columns.agg_id, agg_id) if fill_id is None else (self._fill_ids, fill_id)
+        place = bisect_left(ids, wanted)
+        if place == len(ids) or ids[place] != wanted:
+            return None
+        return int(self._columns.time_us[place if fill_id is None else self._fill_rows[place]])
 
     @property
     def last_price(self) -> int:
         """Of the latest trade, 1e-8; the opening price before the first."""
         rows = self.rows(len(self) - 1, len(self)) if len(self) or self._before else None
         return int(rows.price[0]) if rows else self._opening
+
+    @property
+    def last_us(self) -> int:
+        """When the latest trade was; 0 before the first."""
+        rows = self.rows(len(self) - 1, len(self)) if len(self) or self._before else None
+        return int(rows.time_us[0]) if rows else 0
 
     @property
     def last_ids(self) -> tuple[int, int]:
@@ -172,18 +229,56 @@ class Tape:
     def candle(self, open_ms: int, close_ms: int) -> Candle:
         """Of open_ms to close_ms, both included; without a trade it stands at the close before."""
         low, high = self._place(open_ms * 1000), self._place((close_ms + 1) * 1000)
-        return self._candle(open_ms, close_ms, self.rows(low, high), low)
+        return self._candle(open_ms, close_ms, low, self._sum(low, high))
 
-    def candles(self, interval: str, *, start_ms: int | None, end_ms: int, limit: int, until_ms: int) -> list[Candle]:
+    def candles(
+        self, interval: str, *, start_ms: int | None, end_ms: int, limit: int, until_ms: int, offset_ms: int = 0
+    ) -> list[Candle]:
         """The candles whose open lies in [start_ms, end_ms], oldest first: from start_ms on, or else the last `limit` of them.
 
-        The first is the one in which the tape begins; the last, which may be open, the one of until_ms.
+        The first is the one in which the tape begins; the last, which may be open, the one of until_ms. offset_ms: of the
+        time zone whose days, weeks and months are meant.
         """
         begins_us = self._begins_us()
         if begins_us is None:
             return []
-        last = candle_open(interval, min(end_ms, until_ms))
-        first = candle_open(interval, begins_us // 1000)
+        if offset_ms:
+            shifted = self._opens(
+                interval,
+                begins_us // 1000 + offset_ms,
+                None if start_ms is None else start_ms + offset_ms,
+                min(end_ms, until_ms) + offset_ms,
+                limit,
+            )
+            opens = [at - offset_ms for at in shifted]
+        else:
+            opens = self._opens(interval, begins_us // 1000, start_ms, min(end_ms, until_ms), limit)
+        if len(opens) < 2:
+            return []
+        places = [self._place(at * 1000) for at in opens]
+        begin = places[0]
+        whole = self.rows(begin, places[-1]) if places[-1] - begin <= 16 * BLOCK else None
+        return [
+            self._candle(
+                at, end - 1, low, self._sum(low, high) if whole is None else _summed(_part(whole, low - begin, high - begin))
+            )
+            for at, end, low, high in zip(opens, opens[1:], places, places[1:], strict=False)
+        ]
+
+    def day(self, now_ms: int) -> Day | None:
+        """The 24 hours that end with now_ms, both ends included. None where nothing was ever traded and there is no opening."""
+        open_ms = now_ms - DAY_MS
+        low, high = self._place(open_ms * 1000), self._place((now_ms + 1) * 1000)
+        candle = self._candle(open_ms, now_ms, low, self._sum(low, high))
+        if not candle.close:
+            return None
+        last = self.rows(high - 1, high) if high > -self._before else None
+        return Day(candle, self._price_before(low), int(last.quantity[0]) if last else 0)
+
+    @staticmethod
+    def _opens(interval: str, begins_ms: int, start_ms: int | None, end_ms: int, limit: int) -> list[int]:
+        """The opens of the wanted candles, and that of the next."""
+        last, first = candle_open(interval, end_ms), candle_open(interval, begins_ms)
         if start_ms is not None:
             opening = candle_open(interval, start_ms)
             first = max(first, opening if opening >= start_ms else next_open(interval, opening))
@@ -196,36 +291,39 @@ class Tape:
         while first <= last and len(opens) < limit:
             opens.append(first)
             first = next_open(interval, first)
-        if not opens:
-            return []
-        places = [self._place(at * 1000) for at in [*opens, first]]
-        rows = self.rows(places[0], places[-1])
-        return [
-            self._candle(at, end - 1, Columns(*(column[a - places[0] : b - places[0]] for column in rows)), a)
-            for at, end, a, b in zip(opens, [*opens[1:], first], places, places[1:], strict=True)
-        ]
+        return [*opens, first]
 
-    def _candle(self, open_ms: int, close_ms: int, rows: Columns, place: int) -> Candle:
-        if not len(rows.price):
-            before = self.rows(place - 1, place) if place > -self._before else None
-            price = int(before.price[0]) if before else self._opening
+    def _candle(self, open_ms: int, close_ms: int, place: int, total: _Sum | None) -> Candle:
+        if total is None:
+            price = self._price_before(place)
             return Candle(open_ms, close_ms, price, price, price, price, 0, 0, 0, 0, 0, -1, -1)
-        bought = rows.sold == 0
-        return Candle(
-            open_ms,
-            close_ms,
-            int(rows.price[0]),
-            int(rows.price.max()),
-            int(rows.price.min()),
-            int(rows.price[-1]),
-            int(rows.quantity.sum()),
-            int(rows.quote.sum()),
-            int((rows.last_id - rows.first_id + 1).sum()),
-            int(rows.quantity[bought].sum()),
-            int(rows.quote[bought].sum()),
-            int(rows.first_id[0]),
-            int(rows.last_id[-1]),
-        )
+        return Candle(open_ms, close_ms, *total)
+
+    def _price_before(self, place: int) -> int:
+        before = self.rows(place - 1, place) if place > -self._before else None
+        return int(before.price[0]) if before else self._opening
+
+    def _sum(self, low: int, high: int, size: int = BLOCK) -> _Sum | None:
+        """Of rows low to high. Whole blocks are summed once: 24 hours of a busy symbol are a million rows.
+
+        The rest at both ends is made of small blocks, and only what is left then of rows: those of the past cost time.
+        """
+        first, last = -(-low // size), high // size
+        smaller = SMALL_BLOCK if size > SMALL_BLOCK else 0
+        if first >= last:
+            return self._sum(low, high, smaller) if smaller else _summed(self.rows(low, high))
+        ends = ((low, first * size), (last * size, high))
+        head, tail = (self._sum(*end, smaller) if smaller else _summed(self.rows(*end)) for end in ends)
+        parts = [head, *(self._block(size, number) for number in range(first, last)), tail]
+        return _joined([part for part in parts if part is not None])
+
+    def _block(self, size: int, number: int) -> _Sum:
+        kept = self._blocks.get((size, number))
+        if kept is None:
+            kept = _summed(self.rows(number * size, (number + 1) * size))
+            assert kept is not None, "a block is never empty"
+            self._blocks[size, number] = kept
+        return kept
 
     # Places ---------------------------------------------------------------------
 
@@ -282,13 +380,55 @@ def next_open(interval: str, open_ms: int) -> int:
     return open_ms + INTERVALS_MS[interval]
 
 
+def _part(rows: Columns, low: int, high: int) -> Columns:
+    return Columns(*(column[low:high] for column in rows))
+
+
+def _summed(rows: Columns) -> _Sum | None:
+    if not len(rows.price):
+        return None
+    bought = rows.sold == 0
+    return _Sum(
+        int(rows.price[0]),
+        int(rows.price.max()),
+        int(rows.price.min()),
+        int(rows.price[-1]),
+        int(rows.quantity.sum()),
+        int(rows.quote.sum()),
+        int((rows.last_id - rows.first_id + 1).sum()),
+        int(rows.quantity[bought].sum()),
+        int(rows.quote[bought].sum()),
+        int(rows.first_id[0]),
+        int(rows.last_id[-1]),
+    )
+
+
+def _joined(parts: Sequence[_Sum]) -> _Sum:
+    """One after the other."""
+    return _Sum(
+        parts[0].open,
+        max(part.high for part in parts),
+        min(part.low for part in parts),
+        parts[-1].close,
+        sum(part.volume for part in parts),
+        sum(part.quote for part in parts),
+        sum(part.trades for part in parts),
+        sum(part.taker_volume for part in parts),
+        sum(part.taker_quote for part in parts),
+        parts[0].first_id,
+        parts[-1].last_id,
+    )
+
+
 def _each(rows: Columns) -> "zip[tuple[int, ...]]":
     return zip(*(column.tolist() for column in rows), strict=True)
 
 
-def _aggregate(a: int, at_us: int, price: int, quantity: int, quote: int, first: int, last: int, sold: int) -> AggTrade:
-    return AggTrade(a, text(price), text(quantity), first, last, at_us // 1000, bool(sold))
+def _aggregate(
+    unit: int, a: int, at_us: int, price: int, quantity: int, quote: int, first: int, last: int, sold: int
+) -> AggTrade:
+    return AggTrade(a, text(price), text(quantity), first, last, at_us // unit, bool(sold))
 
 
-def _fill(fill_id: int, at_us: int, price: int, quantity: int, sold: int) -> Trade:
-    return Trade(fill_id, text(price), text(quantity), text(price * quantity // E8), at_us // 1000, bool(sold))
+def _fill(unit: int, fill_id: int, at_us: int, price: int, quantity: int, sold: int) -> Trade:
+    return Trade(fill_id, text(price), text(quantity), text(price * quantity // E8), at_us // unit, bool(sold))

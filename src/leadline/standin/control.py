@@ -1,0 +1,179 @@
+"""The control path under /_standin/: what state the stand-in is in, and what it is to do (docs/standin.md)."""
+
+import ipaddress
+from collections.abc import Callable
+from typing import Annotated
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from leadline.standin.faults import FaultRequest, Faults, UnknownFault
+from leadline.standin.limits import Limits
+from leadline.standin.player import Player
+from leadline.standin.rest import Rest
+from leadline.standin.sockets import Hub
+
+
+class Control:
+    """Reading is always served, doing only where it is `enabled`; both to loopback only, and to no web page."""
+
+    def __init__(
+        self,
+        *,
+        player: Player,
+        hub: Hub,
+        rest: Rest,
+        faults: Faults,
+        limits: Limits,
+        enabled: bool,
+        resume: Callable[[], None],
+        answer: Callable[[], None],
+        fault: Callable[[FaultRequest], None],
+    ) -> None:
+        """resume, answer, fault: what POST does beside the player."""
+        self._player = player
+        self._source = player.source
+        self._hub = hub
+        self._rest = rest
+        self._faults = faults
+        self._limits = limits
+        self._enabled = enabled
+        self._resume = resume
+        self._answer = answer
+        self._fault = fault
+
+    def routes(self) -> list[web.RouteDef]:
+        """Under /_standin/."""
+        return [
+            web.get("/_standin/state", self._get_state),
+            web.get("/_standin/faults", self._get_faults),
+            web.get("/_standin/truth/book", self._get_book),
+            web.post("/_standin/{verb}", self._post),
+        ]
+
+    async def _get_state(self, request: web.Request) -> web.Response:
+        """Query `until=gate|finished` answers when that has come."""
+        _only_loopback(request)
+        match request.query.get("until"):
+            case "gate":
+                await self._player.until(lambda: self._player.gate is not None)
+            case "finished":
+                await self._player.until(lambda: self._player.finished)
+        player = self._player
+        gate = None if player.gate is None else {"symbol": player.gate, "asked": player.gate_asked}
+        return self._json(
+            {
+                "origin": self._source.origin,
+                "symbols": self._source.symbols,
+                "speed": player.speed,
+                "hold": player.hold,
+                "paused": player.paused,
+                "started": player.started,
+                "finished": player.finished,
+                "start_ns": self._source.start_ns,
+                "position_ns": player.position_ns,
+                "server_time_ms": self._source.server_time_ms(),
+                "gate": gate,
+                "depth_waiting": {symbol: count for symbol, count in player.waiting.items() if count},
+                "frames": player.frames,
+                "clients": [
+                    {
+                        "client": client.number,
+                        "path": client.path,
+                        "wrapped": client.wrapped,
+                        "microseconds": client.microseconds,
+                        "streams": list(client.streams),
+                        "mode": client.mode,
+                        "messages": client.messages,
+                        "frames": client.frames,
+                        "lost": client.lost,
+                        "unsent_bytes": client.unsent_bytes,
+                    }
+                    for client in self._hub.clients.values()
+                ],
+                "limits": self._limits,
+                "weights": {
+                    address: {
+                        "used": budget.used,
+                        "requests": budget.requests,
+                        "refused": budget.refused,
+                        "banned_until_ms": budget.banned_until_ms,
+                    }
+                    for address, budget in self._rest.budgets.items()
+                },
+                "connections": {
+                    address: {
+                        "attempts": attempts.count,
+                        "refused": attempts.refused,
+                        "banned_until_ms": attempts.banned_until_ms,
+                    }
+                    for address, attempts in self._hub.attempts.items()
+                },
+                "faults": self._faults.active,
+            }
+        )
+
+    async def _get_faults(self, request: web.Request) -> web.Response:
+        """Every injection with number above query `since`."""
+        _only_loopback(request)
+        since = request.query.get("since", "0")
+        return self._json(self._faults.log[int(since) if since.isdecimal() else 0 :])
+
+    async def _get_book(self, request: web.Request) -> web.Response:
+        """The truth at query `symbol`, `update_id`."""
+        _only_loopback(request)
+        symbol, update_id = request.query.get("symbol", ""), request.query.get("update_id", "")
+        if symbol not in self._source.symbols or not update_id.isdecimal():
+            return self._json({"error": "symbol or update_id is missing or not served"}, status=400)
+        book = self._source.book(symbol, int(update_id))
+        if book is None:
+            return self._json({"error": "the book at this id is not kept, or no event ends there"}, status=404)
+        return self._json(book)
+
+    async def _post(self, request: web.Request) -> web.Response:
+        _only_loopback(request)
+        if not self._enabled:
+            return self._json({"error": "started without control"}, status=403)
+        try:
+            match request.match_info["verb"]:
+                case "resume":
+                    self._resume()
+                case "answer":
+                    self._answer()
+                case "pause":
+                    self._player.pause()
+                case "clock":
+                    await self._set_clock(msgspec.json.decode(await request.read(), type=_ClockRequest))
+                case "fault" | "faults":
+                    self._fault(msgspec.json.decode(await request.read(), type=FaultRequest))
+                case _:
+                    return self._json({"error": "resume, answer, pause, clock, or fault"}, status=404)
+        except (msgspec.MsgspecError, UnknownFault) as error:
+            return self._json({"error": str(error)}, status=400)
+        return self._json({"position_ns": self._player.position_ns, "faults": len(self._faults.log)})
+
+    def _json(self, value: object, *, status: int = 200) -> web.Response:
+        return web.Response(
+            body=msgspec.json.encode(value),
+            status=status,
+            content_type="application/json",
+            headers={"X-Standin": self._source.origin},
+        )
+
+    async def _set_clock(self, asked: "_ClockRequest") -> None:
+        if asked.speed is not None:
+            self._player.set_speed(asked.speed)
+        if asked.advance_ms is not None:
+            await self._player.advance(asked.advance_ms * 1_000_000)
+
+
+class _ClockRequest(msgspec.Struct, forbid_unknown_fields=True):
+    advance_ms: Annotated[int, Meta(ge=0)] | None = None
+    speed: Annotated[float, Meta(ge=0, le=1e6)] | None = None
+
+
+def _only_loopback(request: web.Request) -> None:
+    # A page in a browser on this machine is on loopback too: it may not reach in.
+    if not request.remote or not ipaddress.ip_address(request.remote).is_loopback or "Origin" in request.headers:
+        raise web.HTTPForbidden
