@@ -149,9 +149,14 @@ def standin(
     ] = None,
     more: Annotated[list[Path] | None, typer.Argument(metavar="[FILE...]", help="More files of the recording.")] = None,
     symbols: Annotated[
-        str, typer.Option(help="Symbols of the market, comma-separated, or how many of a built-in list.")
-    ] = "BTCUSDT,ETHUSDT",
-    seed: Annotated[int, typer.Option(help="Seed of the random market.")] = 7,
+        str | None,
+        typer.Option(help="Symbols of the market, comma-separated, or how many of a built-in list; default: BTCUSDT,ETHUSDT."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the market; default: 7.")] = None,
+    script: Annotated[Path | None, typer.Option(metavar="FILE", help="Faults by virtual time, as TOML.")] = None,
+    fault: Annotated[
+        list[str] | None, typer.Option(metavar="'NAME KEY=VALUE...'", help="One fault; at=12: after 12 s (repeatable).")
+    ] = None,
     speed: Annotated[float, typer.Option(min=0, help="1: real time; n: n times faster; 0: as fast as it is read.")] = 1.0,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free one, printed.")] = 0,
@@ -170,13 +175,22 @@ def standin(
     attached: Annotated[bool, typer.Option("--attached", help="End when standard input ends.")] = False,
     log_level: LogLevel = "WARN",
 ) -> None:
-    """Serve a recording, or a random market, in the exchange's protocol on loopback."""
+    """Serve a recording, or a synthetic market, in the exchange's protocol on loopback."""
     from leadline.clock import SystemClock
     from leadline.standin import limits, market, server
     from leadline.standin import names as listed
     from leadline.standin import replay as recorded
+    from leadline.standin import script as scripts
 
     _log(_settings(None, None, None, None, None, log_level))
+    try:
+        wanted = scripts.scenario(script.read_text(encoding="utf-8")) if script else scripts.Scenario()
+    except (scripts.NotAScript, UnicodeDecodeError, OSError) as error:
+        raise InvalidRequest("--script", f"{script}: {error}") from error
+    try:
+        entries = [*wanted.entries, *(scripts.command_line(words) for words in fault or ())]
+    except scripts.NotAScript as error:
+        raise InvalidRequest("--fault", str(error)) from error
     files = [*(replay_files or []), *(more or [])]
     if files:
         try:
@@ -184,11 +198,13 @@ def standin(
         except (ValueError, OSError) as error:
             raise InvalidRequest("--replay", str(error)) from error
     else:
-        given = symbols.strip()
+        given = (symbols or ",".join(wanted.symbols or market.DEFAULT_SYMBOLS)).strip()
         names = listed.names(int(given)) if given.isdecimal() else [name.strip().upper() for name in given.split(",")]
         if not all(names):
             raise InvalidRequest("--symbols", f"{symbols!r}", "names, or how many")
-        source = market.SyntheticMarket(seed, names, start_ms=SystemClock().wall_ns() // 1_000_000)
+        start_ms = wanted.start_ms if wanted.start_ms is not None else SystemClock().wall_ns() // 1_000_000
+        chosen = seed if seed is not None else wanted.seed if wanted.seed is not None else 7
+        source = market.SyntheticMarket(chosen, names, start_ms=start_ms)
     try:
         enforced = limits.parse(limit or ())
     except limits.NoSuchLimit as error:
@@ -203,6 +219,7 @@ def standin(
         at_end="loop" if loop else "stay",
         v1_gone=v1_gone,
         limits=enforced,
+        script=entries,
     )
     try:
         server.run(standin, attached=attached, certificate=tls_cert)

@@ -12,6 +12,7 @@ from leadline.standin.limits import Limits
 from leadline.standin.market import SyntheticMarket
 from leadline.standin.pace import AGE_US, DELAY_US, LAG_US, Delays, Pace
 from leadline.standin.player import Player
+from leadline.standin.script import Script
 from leadline.standin.server import StandIn
 from leadline.standin.source import Frame
 
@@ -73,7 +74,7 @@ class Paced:
         source = SyntheticMarket(7, ("BTCUSDT",), start_ms=START_MS)
         self.derived = Derived(source)
         self.player = Player(
-            source, clock=clock, pace=self.pace, derived=self.derived, speed=speed, hold=False, paused=paused,
+            source, clock=clock, pace=self.pace, derived=self.derived, script=Script(), speed=speed, hold=False, paused=paused,
             deliver=self._take, listeners=lambda symbol: True,
         )  # fmt: skip
 

@@ -11,7 +11,7 @@ import msgspec
 from leadline.standin import figures
 from leadline.standin.limits import Limits
 from leadline.standin.params import ApiError, Params
-from leadline.standin.source import Source, text
+from leadline.standin.source import AggTrade, Source, text
 
 OPEN_PERMISSIONS = {"SPOT", "MARGIN", "LEVERAGED"}  # whose symbols are listed when no permission is asked for
 FEE = "0.00100000"  # maker and taker, of every symbol
@@ -21,11 +21,17 @@ _PRICES = ("bidPrice", "bidQty", "askPrice", "askQty")
 class Answers:
     """Each method takes the parameters and returns the body, or raises ApiError."""
 
-    def __init__(self, source: Source, limits: Limits, lag_us: Callable[[], int]) -> None:
-        """limits: what exchangeInfo tells. lag_us: how far the database is behind at this moment."""
+    def __init__(
+        self, source: Source, limits: Limits, lag_us: Callable[[str], int], shown: Callable[[str, list[AggTrade]], list[AggTrade]]
+    ) -> None:
+        """limits: what exchangeInfo tells. lag_us: how far the database is behind at this moment. shown: what it has of rows.
+
+        Both take a symbol.
+        """
         self._source = source
         self._limits = limits
         self._lag_us = lag_us
+        self._shown = shown
         self._shown_us: dict[str, int] = {}  # symbol -> up to when its trades have been in the database
 
     # The exchange ---------------------------------------------------------------
@@ -96,7 +102,7 @@ class Answers:
             until_us=self._stored_us(symbol),
             in_us=params.in_us,
         )
-        return msgspec.json.encode(rows)
+        return msgspec.json.encode(self._shown(symbol, rows))
 
     def klines(self, params: Params) -> bytes:
         """Candles by their opening; the last may be open."""
@@ -181,7 +187,7 @@ class Answers:
         """Up to when trades are in the database: a lag behind now, and what was once to be had stays."""
         now_us = self._source.server_time_ms() * 1000 + 999
         shown_us = self._shown_us.get(symbol, 0)
-        stored_us = max(now_us - self._lag_us(), shown_us if shown_us <= now_us else 0)
+        stored_us = max(now_us - self._lag_us(symbol), shown_us if shown_us <= now_us else 0)
         self._shown_us[symbol] = stored_us
         return stored_us
 

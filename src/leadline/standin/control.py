@@ -14,6 +14,8 @@ from leadline.standin.player import Player
 from leadline.standin.rest import Rest
 from leadline.standin.sockets import Hub
 
+TRADES_MAX = 100_000
+
 
 class Control:
     """Reading is always served, doing only where it is `enabled`; both to loopback only, and to no web page."""
@@ -48,7 +50,10 @@ class Control:
         return [
             web.get("/_standin/state", self._get_state),
             web.get("/_standin/faults", self._get_faults),
+            web.get("/_standin/truth/faults", self._get_faults),
             web.get("/_standin/truth/book", self._get_book),
+            web.get("/_standin/truth/trades", self._get_trades),
+            web.get("/_standin/truth/labels", self._get_labels),
             web.post("/_standin/{verb}", self._post),
         ]
 
@@ -131,6 +136,23 @@ class Control:
             return self._json({"error": "the book at this id is not kept, or no event ends there"}, status=404)
         return self._json(book)
 
+    async def _get_trades(self, request: web.Request) -> web.Response:
+        """Every aggregate trade of query `symbol` from `from_id` to `to_id`, sent or not; at most TRADES_MAX of them."""
+        _only_loopback(request)
+        symbol, ids = request.query.get("symbol", ""), [request.query.get(name, "") for name in ("from_id", "to_id")]
+        if symbol not in self._source.symbols or not all(number.isdecimal() for number in ids):
+            return self._json({"error": "symbol, from_id or to_id is missing or not served"}, status=400)
+        first, last = map(int, ids)
+        limit = min(max(0, last - first + 1), TRADES_MAX)
+        rows = self._source.tape(symbol).aggregates(from_id=first, start_us=None, end_us=None, limit=limit)
+        return self._json([row for row in rows if row.a <= last])
+
+    async def _get_labels(self, request: web.Request) -> web.Response:
+        """What was done to the market, of query `symbol` or of all."""
+        _only_loopback(request)
+        symbol = request.query.get("symbol", "")
+        return self._json([label for label in self._source.labels if symbol in ("", label.symbol)])
+
     async def _post(self, request: web.Request) -> web.Response:
         _only_loopback(request)
         if not self._enabled:
@@ -146,9 +168,14 @@ class Control:
                 case "clock":
                     await self._set_clock(msgspec.json.decode(await request.read(), type=_ClockRequest))
                 case "fault" | "faults":
-                    self._fault(msgspec.json.decode(await request.read(), type=FaultRequest))
+                    said = msgspec.json.decode(await request.read(), type=list[FaultRequest] | FaultRequest)
+                    for each in said if isinstance(said, list) else [said]:
+                        self._fault(each)
+                case "regime":
+                    asked = msgspec.json.decode(await request.read(), type=_RegimeRequest)
+                    self._fault(FaultRequest(fault=f"regime.{asked.regime}", symbol=asked.symbol, for_s=asked.for_s))
                 case _:
-                    return self._json({"error": "resume, answer, pause, clock, or fault"}, status=404)
+                    return self._json({"error": "resume, answer, pause, clock, faults, or regime"}, status=404)
         except (msgspec.MsgspecError, UnknownFault) as error:
             return self._json({"error": str(error)}, status=400)
         return self._json({"position_ns": self._player.position_ns, "faults": len(self._faults.log)})
@@ -171,6 +198,12 @@ class Control:
 class _ClockRequest(msgspec.Struct, forbid_unknown_fields=True):
     advance_ms: Annotated[int, Meta(ge=0)] | None = None
     speed: Annotated[float, Meta(ge=0, le=1e6)] | None = None
+
+
+class _RegimeRequest(msgspec.Struct, forbid_unknown_fields=True, rename={"for_s": "for"}):
+    regime: str
+    symbol: str = ""
+    for_s: float | None = None
 
 
 def _only_loopback(request: web.Request) -> None:

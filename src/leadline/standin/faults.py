@@ -1,51 +1,107 @@
-"""What goes wrong on command, and the list of what did. No I/O: frames and questions go in, what is to be done comes out.
+"""What goes wrong on command, and the list of what did. No I/O: requests are switched on and off here, and whoever comes to the
+place where one strikes asks here what is to be done.
 
-A fault is switched on by one JSON object (`FaultRequest`); each time it strikes, one `Injection` is appended to `log`.
+A fault is switched on by one object (`FaultRequest`); each time it strikes, one `Injection` is appended to `log`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Annotated
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from leadline.standin.source import Frame, fixed, text
+from leadline.standin.scenes import ACTIONS, Action
 
-_KINDS = {"diff": ("@depth@100ms", "@depth"), "trades": ("@aggTrade",), "ticker": ("@bookTicker",)}
+STREAMS = {"diff": ("@depth@100ms", "@depth"), "trades": ("@aggTrade",), "ticker": ("@bookTicker",)}  # by their endings
 
-FRAME_FAULTS = tuple(f"{kind}.{way}" for kind in _KINDS for way in ("drop", "duplicate", "reorder", "malformed", "truncated"))
-CROSSED = "diff.crossed"
-SNAPSHOT_FAULTS = ("snapshot.stale", "snapshot.hold")
-REST_FAULTS = ("rest.status", "rest.timeout")
-SOCKET_FAULTS = ("socket.close", "socket.reset", "socket.stall", "socket.half_open", "socket.server_shutdown")
-ALL_FAULTS = (*FRAME_FAULTS, CROSSED, *SNAPSHOT_FAULTS, *REST_FAULTS, *SOCKET_FAULTS, "clear")
+FRAME_FAULTS = (
+    *(f"{kind}.{way}" for kind in STREAMS for way in ("drop", "duplicate", "reorder", "delay", "malformed", "truncated")),
+    *(f"diff.{way}" for way in ("crossed", "unknown_event", "extra_keys", "empty", "split")),
+    "trades.hole",
+    "trades.off_book",
+    "time.back",
+    "time.skew",
+    "time.micros",
+    "stream.silent",
+)
+SNAPSHOT_FAULTS = tuple(
+    f"snapshot.{way}" for way in ("stale", "ahead", "border", "inside", "shallow", "delay", "hold", "wrong_symbol")
+)
+REST_FAULTS = ("rest.status", "rest.timeout", "rest.header", "trades.lag", "trades.short_page")
+CONTROL_FAULTS = ("stream.late_ack", "stream.error", "stream.wrong_route")
+SOCKET_FAULTS = tuple(
+    f"socket.{way}"
+    for way in (
+        "close",
+        "reset",
+        "stall",
+        "no_pings",
+        "half_open",
+        "drip",
+        "end_of_life",
+        "server_shutdown",
+        "refuse",
+        "tls_error",
+    )
+)
+MARKET_FAULTS = (*ACTIONS, "symbol.new", "symbol.delisted")
+ALL_FAULTS = (
+    *FRAME_FAULTS, *SNAPSHOT_FAULTS, *REST_FAULTS, *CONTROL_FAULTS, *SOCKET_FAULTS, "limits.weight", *MARKET_FAULTS, "clear",
+)  # fmt: skip
+
+Seconds = Annotated[float, Meta(ge=0, le=1e9)]
+Count = Annotated[int, Meta(ge=1)]
 
 
-class FaultRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One switch. Fields that a fault does not name are ignored by it.
+class FaultRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"for_s": "for"}):
+    """One switch. Fields that a fault does not name are ignored by it (docs/standin.md says which it names).
 
-    symbol: "" = all (frame and snapshot faults).        count: how often it strikes; null = until cleared.
-    client: number of the connection (state.clients); null = all (socket faults).
-    code, reason: of socket.close.                       events: how many depth frames old (snapshot.stale).
-    status, body, content_type, retry_after_s: of rest.status; body null = what the exchange says with that status.
-    path: last part of the REST path, such as "depth"; "" = any (rest faults).
+    symbol: "" = all.                                count: how often it strikes; null = until it ends; of a scene, how many.
+    client: number of the connection; null = all.    for: virtual seconds until it ends by itself; null = not by itself.
     """
 
     fault: str
     symbol: str = ""
-    count: int | None = 1
     client: int | None = None
-    code: int = 1001
-    reason: str = ""
-    events: int = 20
-    status: int = 500
-    body: str | None = None
+    count: Count | UnsetType | None = UNSET
+    for_s: Seconds | None = None
+    stream: str = ""  # what its name ends with
+    events: Annotated[int, Meta(ge=1, le=4000)] = 20  # depth frames
+    levels: Count = 20
+    delay_s: Seconds = 2.0
+    ms: int = 1000
+    rows: Annotated[int, Meta(ge=0)] = 1
+    path: str = ""  # last part of the REST path, such as "depth"; "" = any
+    status: Annotated[int, Meta(ge=100, le=599)] = 500
+    body: str | None = None  # null: what the exchange says with that status
     content_type: str = "application/json"
     retry_after_s: int = 1
-    path: str = ""
+    value: int | None = None
+    code: Annotated[int, Meta(ge=1000, le=4999)] = 1001
+    reason: str = ""
+    lead_s: Seconds | None = None  # until the cut that was announced; null: it never comes
+    shape: str = ""  # raw, combined or api; "" = as the connection is
+    bytes_per_s: Count = 1000
+    side: str = "bid"
+    bp: Annotated[int, Meta(ge=1, le=9999)] = 5
+    times: Count = 50
+
+    @property
+    def strikes(self) -> int | None:
+        """How often, None = until it ends. What is not said: once, or until it ends where an end is said."""
+        if self.count is UNSET:
+            return None if self.for_s is not None else 1
+        return self.count
+
+    @property
+    def action(self) -> Action:
+        """As something done to the market."""
+        count = 20 if self.count is UNSET or self.count is None else self.count
+        return Action(name=self.fault, for_s=self.for_s, side=self.side, bp=self.bp, times=self.times, count=count)
 
 
 class Injection(Struct, frozen=True, omit_defaults=True):
-    """One thing that was done: virtual time, what, to whom, with which update ids, and what was really sent."""
+    """One thing that was done: virtual time, what, to whom, with which update or aggregate ids, and what was really sent."""
 
     n: int
     at_ns: int
@@ -57,130 +113,101 @@ class Injection(Struct, frozen=True, omit_defaults=True):
     detail: str = ""
 
 
-class Message(Struct, frozen=True):
-    """What goes out for a frame. cut: the message ends where `payload` does, in the middle of the JSON."""
-
-    stream: str
-    payload: bytes
-    cut: bool = False
-
-
-class _Rule:
-    """A request that is switched on."""
+class Rule:
+    """A request that is switched on. held: messages that wait for their turn. from_id: where the next frame has to begin."""
 
     def __init__(self, request: FaultRequest) -> None:
+        """left: how often it still strikes; None = until it ends."""
         self.request = request
-        self.left = request.count
-        self.held: Message | None = None  # reorder: the frame that waits for its successor
-
-
-class _Ids(Struct):
-    U: int | None = None
-    u: int | None = None
-    a: object = None
+        self.left = request.strikes
+        self.ended = False
+        self.held: list[object] = []
+        self.from_id: int | None = None
 
 
 class UnknownFault(ValueError):
-    """No fault has that name, or the symbol is not served."""
+    """No fault has that name, or it cannot strike there."""
 
 
 class Faults:
     """The switches, and `log`: every injection so far."""
 
-    def __init__(self, best_ask: Callable[[str], str | None]) -> None:
-        """best_ask: price text of the symbol's best ask now, None while its book is not known."""
+    def __init__(self) -> None:
         self.log: list[Injection] = []
-        self._rules: list[_Rule] = []
-        self._best_ask = best_ask
+        self.hidden: dict[str, set[int]] = {}  # symbol -> aggregate ids that nobody will ever be given
+        self._rules: list[Rule] = []
 
     @property
     def active(self) -> list[FaultRequest]:
         """What is switched on, with the count that is left."""
         return [msgspec.structs.replace(rule.request, count=rule.left) for rule in self._rules]
 
-    def switch(self, request: FaultRequest) -> None:
-        """Switch a frame, snapshot or REST fault on. `clear` ends them all. Raises UnknownFault."""
-        if request.fault == "clear":
-            self._rules.clear()
-        elif request.fault in ALL_FAULTS:
-            self._rules.append(_Rule(request))
-        else:
+    def switch(self, request: FaultRequest) -> Callable[[], None]:
+        """Switch a fault on that strikes when its place is come to; returns what ends it. Raises UnknownFault."""
+        if request.fault not in ALL_FAULTS:
             raise UnknownFault(f"{request.fault!r} is none of {', '.join(ALL_FAULTS)}")
+        rule = Rule(request)
+        self._rules.append(rule)
+        return lambda: self.end(rule)
 
-    def record(self, fault: str, at_ns: int, *, symbol: str = "", client: int | None = None, detail: str = "") -> None:
-        """Append an injection that somebody else carried out."""
-        self.log.append(Injection(len(self.log) + 1, at_ns, fault, symbol, client, detail=detail))
+    def clear(self) -> None:
+        """End them all."""
+        for rule in list(self._rules):
+            self.end(rule)
 
-    def messages(self, frame: Frame) -> list[Message]:
-        """What is sent for a frame: itself, something else, several, or nothing."""
-        message = Message(frame.stream, frame.payload)
-        rule = next((rule for rule in self._rules if _strikes(rule.request, frame)), None)
-        if rule is None:
-            return [message]
-        match rule.request.fault.partition(".")[2]:
-            case "drop":
-                out = []
-            case "duplicate":
-                out = [message, message]
-            case "reorder":
-                if rule.held is None:
-                    rule.held = message
-                    self._struck(frame, rule, "held until the next one of its stream", used=False)
-                    return []
-                out = [message, rule.held]
-                rule.held = None
-            case "malformed":
-                out = [Message(frame.stream, frame.payload[:-1] + b",}")]
-            case "truncated":
-                out = [Message(frame.stream, frame.payload[: len(frame.payload) // 2], cut=True)]
-            case _:
-                ask = self._best_ask(frame.symbol)
-                if ask is None:
-                    return [message]
-                out = [Message(frame.stream, _crossed(frame.payload, ask))]
-        self._struck(frame, rule, " ".join(str(len(m.payload)) for m in out) + " bytes" if out else "nothing sent")
-        return out
+    def end(self, rule: Rule) -> None:
+        """It strikes no more; frames that it held go out with the next one of theirs."""
+        rule.ended = True
+        if not rule.held and rule.from_id is None and rule in self._rules:
+            self._rules.remove(rule)
 
-    def snapshot(self, fault: str, symbol: str, at_ns: int) -> FaultRequest | None:
-        """The request that strikes a snapshot of the symbol, if one is on; uses it up."""
-        for rule in self._rules:
-            if rule.request.fault == fault and rule.request.symbol in ("", symbol):
-                self._use(rule)
-                self.record(fault, at_ns, symbol=symbol)
-                return rule.request
-        return None
+    def record(
+        self,
+        fault: str,
+        at_ns: int,
+        *,
+        symbol: str = "",
+        client: int | None = None,
+        ids: tuple[int, int] | None = None,
+        detail: str = "",
+    ) -> None:
+        """Append an injection."""
+        first, last = ids or (None, None)
+        self.log.append(Injection(len(self.log) + 1, at_ns, fault, symbol, client, first, last, detail))
 
-    def rest(self, path: str, at_ns: int) -> FaultRequest | None:
-        """The request that strikes a REST call, if one is on; uses it up. path: its last part."""
-        for rule in self._rules:
-            if rule.request.fault in REST_FAULTS and rule.request.path in ("", path):
-                self._use(rule)
-                self.record(rule.request.fault, at_ns, detail=f"{path} {rule.request.status}")
-                return rule.request
-        return None
+    def rules(self, names: tuple[str, ...]) -> Iterator[Rule]:
+        """Those of these names that are on, oldest first."""
+        return (rule for rule in list(self._rules) if rule.request.fault in names)
 
-    def _struck(self, frame: Frame, rule: _Rule, detail: str, *, used: bool = True) -> None:
-        ids = msgspec.json.decode(frame.payload, type=_Ids)
-        agg_id = ids.a if isinstance(ids.a, int) else None
-        first, last = (agg_id, agg_id) if agg_id is not None else (ids.U, ids.u)
-        self.log.append(Injection(len(self.log) + 1, frame.at_ns, rule.request.fault, frame.symbol, None, first, last, detail))
-        if used:
-            self._use(rule)
-
-    def _use(self, rule: _Rule) -> None:
+    def used(self, rule: Rule) -> None:
+        """It struck."""
         if rule.left is not None:
             rule.left -= 1
             if rule.left <= 0:
-                self._rules.remove(rule)
+                self.end(rule)
 
+    def hold_back(self, symbol: str, events: int) -> Callable[[], int]:
+        """From now on that many depth frames of the symbol wait and then come together; returns how many wait by now."""
+        rule = Rule(FaultRequest(fault="diff.delay", symbol=symbol, events=events, count=events))
+        self._rules.append(rule)
+        return lambda: len(rule.held)
 
-def _strikes(request: FaultRequest, frame: Frame) -> bool:
-    kind = request.fault.partition(".")[0]
-    return request.symbol in ("", frame.symbol) and frame.stream.endswith(_KINDS.get(kind, ("\0",)))
+    def struck(self, fault: str, at_ns: int, *, symbol: str = "", client: int | None = None) -> FaultRequest | None:
+        """The request of that name that strikes this symbol or connection, if one is on; recorded and used up."""
+        for rule in self.rules((fault,)):
+            request = rule.request
+            if not rule.ended and request.symbol in ("", symbol) and request.client in (None, client):
+                self.used(rule)
+                self.record(fault, at_ns, symbol=symbol, client=client)
+                return request
+        return None
 
-
-def _crossed(payload: bytes, ask: str) -> bytes:
-    """The same event with one more bid, at twice the best ask: the ids stay whole, the book does not."""
-    update = msgspec.json.decode(payload)
-    update["b"].insert(0, [text(2 * fixed(ask)), "1.00000000"])
-    return msgspec.json.encode(update)
+    def rest(self, fault: str, path: str, at_ns: int, *, symbol: str = "") -> FaultRequest | None:
+        """The request that strikes a REST call. path: its last part."""
+        for rule in self.rules((fault,)):
+            request = rule.request
+            if not rule.ended and (not path or request.path in ("", path)) and request.symbol in ("", symbol):
+                self.used(rule)
+                self.record(fault, at_ns, symbol=symbol, detail=f"{path} {request.status}" if fault == "rest.status" else path)
+                return request
+        return None

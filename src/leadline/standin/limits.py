@@ -9,8 +9,11 @@ from msgspec import Struct
 WINDOW_MS = 5 * 60_000  # of connection attempts and raw requests
 
 
-class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Every limit with the exchange's figure (docs/exchange.md); each can be lowered or stretched, and 0 switches it off."""
+class Limits(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Every limit with the exchange's figure (docs/exchange.md); each can be lowered or stretched, and 0 switches it off.
+
+    The weight may change while it runs, as it did at the exchange.
+    """
 
     ping_every_s: float = 20.0
     pong_within_s: float = 60.0

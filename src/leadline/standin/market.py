@@ -3,7 +3,7 @@
 Output depends on (seed, symbols' specs, start, actions) alone. Symbols do not touch one another: a further one changes no other.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import heapify, heappush, heapreplace
 
 from leadline.standin.draws import Draws
@@ -55,7 +55,7 @@ class SyntheticMarket:
         self._begun: dict[str, int] = {}
         self._journal: dict[str, list[tuple[int, Action]]] = {}
         self._due: list[tuple[int, int, Pair]] = []
-        self.labels: list[Label] = []
+        self._labels: list[Label] = []
         for symbol in self._first:
             self._list(symbol)
 
@@ -74,6 +74,11 @@ class SyntheticMarket:
             pair.begin(_later(pair, spec.tick_grows_after_s), start_us)
         return pair
 
+    @property
+    def labels(self) -> Sequence[Label]:
+        """What was done to it, with start and end."""
+        return self._labels
+
     # Acting on it ---------------------------------------------------------------
 
     def act(self, symbol: str, action: Action) -> None:
@@ -81,7 +86,7 @@ class SyntheticMarket:
         if action.name == "symbol.new" and symbol not in self._symbols:
             self._symbols[symbol] = None
             self._list(symbol)
-            self.labels.append(Label(symbol, action.name, self._now_us // 1000, self._now_us // 1000))
+            self._labels.append(Label(symbol, action.name, self._now_us // 1000, self._now_us // 1000))
             return
         if symbol not in self._symbols:
             raise UnknownAction(f"symbol {symbol!r} is not served")
@@ -89,13 +94,13 @@ class SyntheticMarket:
             del self._symbols[symbol]
             self._due = [due for due in self._due if due[2] is not self._pairs[symbol]]
             heapify(self._due)
-            self.labels.append(Label(symbol, action.name, self._now_us // 1000, self._now_us // 1000))
+            self._labels.append(Label(symbol, action.name, self._now_us // 1000, self._now_us // 1000))
             return
         if action.name not in ACTIONS:
             raise UnknownAction(f"{action.name!r} is none of {', '.join((*ACTIONS, 'symbol.new', 'symbol.delisted'))}")
         pair, journal = self._pairs[symbol], self._journal[symbol]
         journal.append((self._now_us, action))
-        self.labels.append(begin(pair, action, self._now_us, Draws(self._seed, symbol, "action", len(journal))))
+        self._labels.append(begin(pair, action, self._now_us, Draws(self._seed, symbol, "action", len(journal))))
         self._due = [(each.next_us, n, each) if each is pair else (due, n, each) for due, n, each in self._due]
         heapify(self._due)
 

@@ -7,12 +7,14 @@ from collections.abc import Awaitable, Callable
 from leadline.clock import Clock
 from leadline.standin.derived import Derived
 from leadline.standin.pace import Pace
-from leadline.standin.source import DepthAnswer, Frame, Source
+from leadline.standin.script import Script
+from leadline.standin.source import DepthAnswer, Frame, Place, Source
 
 GATE_WAIT_S = 5.0  # of virtual time that a recorded snapshot waits to be asked for
 BATCH_NS = 100_000_000  # handed on in one piece at speed 0
 CATCH_UP_NS = 1_000_000_000  # at most in one piece at other speeds
 NAP_S = 0.2  # longest sleep without looking at the controls
+GRAIN_S = 0.002  # frames leave together that are due within; or hundreds of symbols would wake the loop for each of theirs
 
 
 class Player:
@@ -29,6 +31,7 @@ class Player:
         clock: Clock,
         pace: Pace,
         derived: Derived,
+        script: Script,
         speed: float,
         hold: bool,
         paused: bool,
@@ -37,7 +40,8 @@ class Player:
     ) -> None:
         """deliver: takes frames, returns when more may come. listeners: is this depth heard by anybody (None: anything)?
 
-        pace: is told how fast virtual time passes. derived: what is worked out at moments between the source's own.
+        pace: is told how fast virtual time passes. derived: what is worked out at moments between the source's own. script: what
+        else is due.
         """
         self.source = source
         self.speed = speed
@@ -52,12 +56,14 @@ class Player:
         self._clock = clock
         self._pace = pace
         self._derived = derived
+        self._script = script
         self._deliver = deliver
         self._listeners = listeners
         self._limit_ns = self.position_ns if paused else None
         self._gate_resumed = False
         self._gate_answers = False
         self._anchor: tuple[float, int] | None = None
+        self._moved = float("-inf")
         self._changed = asyncio.Event()
         self._keep_pace()
 
@@ -118,7 +124,9 @@ class Player:
         self.changed()
         await self.until(lambda: self.position_ns >= goal or self.finished or self.gate is not None)
 
-    async def depth(self, symbol: str, limit: int, events_back: int, age_us: int) -> DepthAnswer | None:
+    async def depth(
+        self, symbol: str, limit: int, events_back: int = 0, age_us: int = 0, place: Place = "now"
+    ) -> DepthAnswer | None:
         """The book here, as it was age_us ago; or, before the place of the recorded one, at that place.
 
         None: not known, and no snapshot ahead.
@@ -127,7 +135,7 @@ class Player:
         self.changed()
         try:
             while True:
-                answer = self.source.depth(symbol, limit, events_back=events_back, age_us=age_us)
+                answer = self.source.depth(symbol, limit, events_back=events_back, place=place, age_us=age_us)
                 if answer is not None and not self._closed(symbol):
                     break
                 if answer is None and not self.source.snapshot_ahead(symbol):
@@ -171,14 +179,21 @@ class Player:
         if self.source.gate() is not None:
             await self._stand_at_gate(own_ns)
             return
+        script_ns = self._script.next_ns()
+        if script_ns is not None and script_ns <= self.position_ns:
+            self._script.run(self.position_ns)
+            return
         tick_ns = self._derived.next_ns(self.position_ns)
         due_ns = min(own_ns, tick_ns)
+        if script_ns is not None:
+            due_ns = min(due_ns, script_ns)
         if self._limit_ns is not None and due_ns > self._limit_ns:
             limit_ns = self._limit_ns
             await self._move(limit_ns, tick_ns)
             await self.until(lambda: self._limit_ns != limit_ns)
         elif (target_ns := await self._target(due_ns)) is not None:
-            await self._move(min(target_ns, tick_ns, target_ns if self._limit_ns is None else self._limit_ns), tick_ns)
+            ends = (target_ns, tick_ns, self._limit_ns, script_ns)
+            await self._move(min(end for end in ends if end is not None), tick_ns)
 
     async def _target(self, due_ns: int) -> int | None:
         """How far playback may go now; None if it is not yet time."""
@@ -189,9 +204,11 @@ class Player:
             self._anchor = now, max(self.position_ns, self.source.start_ns)
         began, from_ns = self._anchor
         target_ns = from_ns + int((now - began) * self.speed * 1e9)
-        if target_ns >= due_ns:
+        due = began + (due_ns - from_ns) / 1e9 / self.speed
+        if due <= now and self._moved + GRAIN_S <= now:
+            self._moved = now
             return min(target_ns, due_ns + CATCH_UP_NS)
-        await self._clock.sleep_until(min(now + NAP_S, began + (due_ns - from_ns) / 1e9 / self.speed))
+        await self._clock.sleep_until(min(now + NAP_S, max(due, self._moved + GRAIN_S)))
         return None
 
     async def _move(self, until_ns: int, tick_ns: int) -> None:

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from leadline.core import capture
+from leadline.standin.scenes import Action, Label
 from leadline.standin.source import (
     AggTrade,
     DepthAnswer,
@@ -22,6 +23,7 @@ from leadline.standin.source import (
     Frame,
     Place,
     TrueBook,
+    UnknownAction,
     agg_trade_frame,
     depth_body,
     fixed,
@@ -182,6 +184,15 @@ class Recording:
     def tape(self, symbol: str) -> Tape:
         """The trades passed. Fills are known where `@trade` was captured; they come with their aggregate."""
         return self._markets[symbol].tape
+
+    def act(self, symbol: str, action: Action) -> None:
+        """A recording cannot be changed: raises UnknownAction."""
+        raise UnknownAction(f"{action.name!r} cannot be done to a recording")
+
+    @property
+    def labels(self) -> Sequence[Label]:
+        """None: nothing was put into it."""
+        return ()
 
     def exchange_info(self) -> list[dict[str, object]]:
         """Captured entries as they were; for a recorded symbol without one, worked out from its first snapshot."""

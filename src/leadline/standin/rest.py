@@ -15,8 +15,10 @@ from leadline.standin.pace import Delays
 from leadline.standin.pages import REASONS, html, local_address, page
 from leadline.standin.params import ApiError, Params
 from leadline.standin.player import Player
+from leadline.standin.source import AggTrade, DepthAnswer
 
 DEPTH_MAX = 5000
+_WEIGHTS = ("X-MBX-USED-WEIGHT", "X-MBX-USED-WEIGHT-1M")
 
 
 class _Endpoint(NamedTuple):
@@ -44,7 +46,7 @@ class Rest:
         self._clock = clock
         self._v1_gone = v1_gone
         self._delays = Delays(self._source.origin)
-        self._answers = answers = Answers(self._source, limits, lambda: self._delays.lag_us() if player.playing else 0)
+        self._answers = answers = Answers(self._source, limits, self._lag_us, self._shown)
         self._requests = 0
         rows, names = ("symbol", "fromId", "startTime", "endTime", "limit"), ("symbol", "symbols", "symbolStatus")
         klines = _endpoint(2, answers.klines, "symbol", "interval", "startTime", "endTime", "timeZone", "limit")
@@ -73,8 +75,11 @@ class Rest:
         path = request.match_info["endpoint"]
         name = path.rpartition("/")[2]
         endpoint = self._endpoint(request, path)
-        if fault := self._faults.rest(name, self._player.position_ns):
-            return await self._faulty(fault, request)
+        at_ns = self._player.position_ns
+        if self._faults.rest("rest.timeout", name, at_ns):
+            await asyncio.Event().wait()  # ends with the connection
+        if fault := self._faults.rest("rest.status", name, at_ns):
+            return self._faulty(fault, request)
         weight = endpoint.weight(dict(request.query)) if endpoint else 1
         charged = self._budget(request).charge(weight, self._clock.wall_ns())
         if charged.status != 200:
@@ -107,23 +112,57 @@ class Rest:
         if self._player.playing and not self._source.waits_for_client:
             delay_us, age_us = self._delays.depth_us()
             await self._clock.sleep_until(self._clock.monotonic() + delay_us / 1e6)
-        at_ns = self._player.position_ns
-        if self._faults.snapshot("snapshot.hold", symbol, at_ns):
-            await self.held.wait()
-        stale = self._faults.snapshot("snapshot.stale", symbol, at_ns)
-        answer = await self._player.depth(symbol, limit, stale.events if stale else 0, age_us)
+        answer = await self._bent_depth(symbol, limit, age_us)
         if answer is None:
             raise ApiError(-1008, "The stand-in's recording does not show this book.", status=503)
         headers["X-Standin-Levels"] = str(answer.levels)
         return answer.body
 
+    async def _bent_depth(self, symbol: str, limit: int, age_us: int) -> DepthAnswer | None:
+        """The book, as the faults that are on make it."""
+        player = self._player
+
+        def struck(fault: str) -> FaultRequest | None:
+            return self._faults.struck(fault, player.position_ns, symbol=symbol)
+
+        if late := struck("snapshot.delay"):
+            await self._clock.sleep_until(self._clock.monotonic() + late.delay_s)
+        if struck("snapshot.hold"):
+            await self.held.wait()
+        if ahead := struck("snapshot.ahead"):
+            # The stream stops, and the book is shown when that many frames wait: they come when it has been.
+            waiting = self._faults.hold_back(symbol, ahead.events)
+            await player.until(lambda: waiting() >= ahead.events or player.finished)
+            age_us = 0
+        if struck("snapshot.wrong_symbol"):
+            symbol = next((other for other in self._source.symbols if other != symbol), symbol)
+        if few := struck("snapshot.shallow"):
+            limit = min(limit, few.levels)
+        if stale := struck("snapshot.stale"):
+            return await player.depth(symbol, limit, events_back=stale.events)
+        if struck("snapshot.border"):
+            return await player.depth(symbol, limit, place="border")
+        if struck("snapshot.inside"):
+            return await player.depth(symbol, limit, place="inside")
+        return await player.depth(symbol, limit, age_us=age_us)
+
     def _budget(self, request: web.Request) -> Budget:
         return self.budgets.setdefault(local_address(request), Budget(self._limits))
 
-    async def _faulty(self, fault: FaultRequest, request: web.Request) -> web.StreamResponse:
+    def _lag_us(self, symbol: str) -> int:
+        """Of the database behind the streams: the exchange's own, and one that was asked for."""
+        own_us = self._delays.lag_us() if self._player.playing else 0
+        lag = self._faults.rest("trades.lag", "aggTrades", self._player.position_ns, symbol=symbol)
+        return own_us + (int(lag.delay_s * 1_000_000) if lag else 0)
+
+    def _shown(self, symbol: str, rows: list[AggTrade]) -> list[AggTrade]:
+        hidden = self._faults.hidden.get(symbol, set())
+        rows = [row for row in rows if row.a not in hidden]
+        short = self._faults.rest("trades.short_page", "aggTrades", self._player.position_ns, symbol=symbol)
+        return rows if short is None else rows[: short.rows]
+
+    def _faulty(self, fault: FaultRequest, request: web.Request) -> web.StreamResponse:
         used = self._budget(request).used
-        if fault.fault == "rest.timeout":
-            await asyncio.Event().wait()  # ends with the connection
         status = fault.status
         until_ms = self._clock.wall_ns() // 1_000_000 + fault.retry_after_s * 1000
         charged = Charged(status, used, fault.retry_after_s if status in (418, 429) else 0, until_ms)
@@ -151,6 +190,10 @@ class Rest:
             "x-mbx-uuid": f"{self._requests:032x}",
             "X-Standin": self._source.origin,
         }
+        if other := self._faults.rest("rest.header", "", self._player.position_ns):
+            every |= {name: str(other.value) for name in _WEIGHTS}
+            if other.value is None:
+                every = {name: value for name, value in every.items() if name not in _WEIGHTS}
         if charged.retry_after_s:
             every["Retry-After"] = str(charged.retry_after_s)
         return web.Response(

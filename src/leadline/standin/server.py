@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import os
 import signal
+import ssl
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -17,16 +18,19 @@ from aiohttp import web
 
 from leadline.clock import Clock, SystemClock
 from leadline.standin.asking import is_socket_path
+from leadline.standin.bending import Bending
 from leadline.standin.control import Control
 from leadline.standin.derived import Derived, in_microseconds
-from leadline.standin.faults import SOCKET_FAULTS, FaultRequest, Faults, UnknownFault
+from leadline.standin.faults import FaultRequest, Faults
 from leadline.standin.limits import Limits
 from leadline.standin.pace import Pace
 from leadline.standin.pages import page
 from leadline.standin.player import Player
 from leadline.standin.rest import Rest
+from leadline.standin.script import SECOND_NS, Entry, Script
 from leadline.standin.sockets import GOING_AWAY, Hub, Mode
 from leadline.standin.source import Frame, Source
+from leadline.standin.switchboard import Switchboard
 
 AtEnd = Literal["stay", "close", "loop"]
 
@@ -43,6 +47,7 @@ class StandIn:
     control  whether POST under /_standin/ is served; reading always is
     tls_port a second port with the same paths behind TLS (0 = any free one); `certificate_pem` is what its clients trust
     v1_gone  /api/v1 answers 410; else it is /api/v3
+    script   faults, and when they strike
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class StandIn:
         bare_errors: bool = False,
         deflate: bool = True,
         limits: Limits | None = None,
+        script: Iterable[Entry] = (),
         clock: Clock | None = None,
     ) -> None:
         """port: 0 = any free one. bare_errors: WebSocket errors as documented, not as seen. Binds in `__aenter__` (OSError)."""
@@ -71,6 +77,8 @@ class StandIn:
         self._bind = host, port
         self._tls_port = tls_port
         self._at_end = at_end
+        self._faults, self._script = Faults(), Script()
+        self._bending = Bending(self._faults, best_ask=self._best_ask, diff=source.diff)
         pace, derived = Pace(clock), Derived(source)
         self._hub = Hub(
             origin=source.origin,
@@ -78,6 +86,10 @@ class StandIn:
             clock=pace,
             bare_errors=bare_errors,
             deflate=deflate,
+            faults=self._faults,
+            bending=self._bending,
+            position_ns=lambda: self._player.position_ns,
+            later=self._later,
             changed=self._changed,
             heard=lambda stream, on: derived.hear(stream) if on else derived.forget(stream),
             in_microseconds=partial(in_microseconds, source),
@@ -87,14 +99,17 @@ class StandIn:
             clock=clock,
             pace=pace,
             derived=derived,
+            script=self._script,
             speed=speed,
             hold=hold,
             paused=paused,
             deliver=self._deliver,
             listeners=self._hub.listens,
         )
-        self._faults = Faults(self._best_ask)
         self._rest = Rest(player=self._player, faults=self._faults, limits=limits, clock=pace, v1_gone=v1_gone)
+        self._switchboard = Switchboard(
+            source=source, player=self._player, hub=self._hub, faults=self._faults, limits=limits, later=self._later
+        )
         self._control = Control(
             player=self._player,
             hub=self._hub,
@@ -110,6 +125,7 @@ class StandIn:
         self._tasks = asyncio.TaskGroup()  # entered and left with the block: playback that fails ends it
         self._playing: asyncio.Task[None] | None = None
         self._address = self._tls_address = ""
+        self._script.play(script, source.start_ns, self.fault)
 
     @property
     def origin(self) -> str:
@@ -159,6 +175,7 @@ class StandIn:
                 from leadline.standin import tls
 
                 identity = tls.identity(self._clock.wall_ns())
+                identity.context.sni_callback = self._greeted
                 self.certificate_pem = identity.pem
                 await web.TCPSite(self._runner, host, self._tls_port, ssl_context=identity.context).start()
                 self._tls_address = _address(self._runner.addresses[-1])
@@ -220,39 +237,17 @@ class StandIn:
         self._rest.held.clear()
 
     def fault(self, request: FaultRequest) -> None:
-        """Switch a fault. Raises UnknownFault."""
-        if request.symbol and request.symbol not in self._source.symbols:
-            raise UnknownFault(f"symbol {request.symbol!r} is not served")
-        if request.fault in SOCKET_FAULTS:
-            self._socket_fault(request)
-        else:
-            self._faults.switch(request)
-            if request.fault == "clear":
-                for client in self._hub.chosen(None):
-                    if client.mode is not Mode.OPEN:
-                        self._log("clear", client.number, f"{client.lost} messages lost while {client.mode}")
-                        client.mode, client.lost = Mode.OPEN, 0
+        """Switch a fault; one that says for how long ends by itself. Raises UnknownFault."""
+        self._switchboard.fault(request)
         self._changed()
 
-    def _socket_fault(self, request: FaultRequest) -> None:
-        for client in self._hub.chosen(request.client):
-            self._log(request.fault, client.number, f"{request.code} {request.reason}" if request.fault == "socket.close" else "")
-            match request.fault:
-                case "socket.close":
-                    client.close(request.code, request.reason)
-                case "socket.reset":
-                    client.reset()
-                case "socket.stall":
-                    client.mode = Mode.STALLED
-                case "socket.half_open":
-                    client.mode = Mode.HALF_OPEN
-                case _:
-                    event_ms = self._source.server_time_ms()
-                    event = event_ms * 1000 if client.microseconds else event_ms
-                    client.send(_server_shutdown(event, wrapped=client.wrapped))
+    def _later(self, in_s: float, do: Callable[[], None]) -> None:
+        self._script.at(max(self._player.position_ns, self._source.start_ns) + int(in_s * SECOND_NS), do)
 
-    def _log(self, fault: str, client: int, detail: str) -> None:
-        self._faults.record(fault, self._player.position_ns, client=client, detail=detail)
+    def _greeted(self, socket: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> int | None:
+        """A TLS client has said hello."""
+        struck = self._faults.struck("socket.tls_error", self._player.position_ns)
+        return ssl.ALERT_DESCRIPTION_HANDSHAKE_FAILURE if struck else None
 
     # Playback -----------------------------------------------------------------
 
@@ -270,8 +265,7 @@ class StandIn:
 
     async def _deliver(self, frames: list[Frame]) -> None:
         for frame in frames:
-            for message in self._faults.messages(frame):
-                self._hub.publish(message, frame)
+            self._hub.publish(self._bending.messages(frame), frame)
         await asyncio.sleep(0)  # also where nothing is to be waited for: connections must get their turn to end
         if not self._player.speed:
             await self._hub.drained()
@@ -290,12 +284,6 @@ class StandIn:
         if not is_socket_path(request.path):
             return page(404, self.origin)
         return await self._hub.handle(request)
-
-
-def _server_shutdown(event: int, *, wrapped: bool) -> bytes:
-    """Shape: Binance web-socket-streams.md, 2026-07-21. event: ms or us."""
-    raw = b'{"e":"serverShutdown","E":%d}' % event
-    return b'{"stream":"!serverShutdown","data":%b}' % raw if wrapped else raw
 
 
 def _address(bound: tuple[str, int]) -> str:

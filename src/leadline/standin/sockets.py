@@ -7,6 +7,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Sized
 from enum import StrEnum
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -15,9 +16,10 @@ from aiohttp import WSMsgType, web
 from leadline.clock import Clock
 from leadline.standin import asking
 from leadline.standin.asking import Refused
-from leadline.standin.faults import Message
+from leadline.standin.bending import Bending, Message
+from leadline.standin.faults import FaultRequest, Faults
 from leadline.standin.limits import Attempts, Limits, MessageRate
-from leadline.standin.pages import local_address, page
+from leadline.standin.pages import REASONS, local_address, page
 from leadline.standin.source import Frame
 
 GOING_AWAY, POLICY = 1001, 1008
@@ -67,6 +69,9 @@ class Client:
         self.mode = Mode.OPEN
         self.frames = 0
         self.lost = 0  # while stalled or half-open
+        self.deaf = False  # on the wrong route: everything is acknowledged, nothing comes
+        self.pinged = True
+        self.bytes_per_s: int | None = None  # how slowly it is sent what is queued; None: as fast as it goes
         self.unsent_bytes = 0
         self.gone = False
         self.idle = asyncio.Event()
@@ -174,7 +179,7 @@ class Client:
                 return
             elif self._pings and now - min(self._pings.values()) >= patience_s:
                 self.reset()
-            elif now >= next_ping:
+            elif now >= next_ping and self.pinged:
                 payload = str(clock.wall_ns()).encode()
                 self._pings[payload] = now
                 try:
@@ -192,6 +197,8 @@ class Client:
                 if isinstance(body, _Close):
                     await self._close(body)
                     return
+                if self.bytes_per_s is not None:
+                    await self._clock.sleep_until(self._clock.monotonic() + len(body) / self.bytes_per_s)
                 try:
                     await self._socket.send_frame(body, WSMsgType.TEXT)
                 except ConnectionError:
@@ -237,12 +244,17 @@ class Hub:
         clock: Clock,
         bare_errors: bool,
         deflate: bool,
+        faults: Faults,
+        bending: Bending,
+        position_ns: Callable[[], int],
+        later: Callable[[float, Callable[[], None]], None],
         changed: Callable[[], None],
         heard: Callable[[str, bool], None],
         in_microseconds: Callable[[Frame, bytes], bytes],
     ) -> None:
         """clock: by which connections are limited, pinged and cut. changed: connections or subscriptions are other than before.
 
+        faults, bending: what goes wrong here, at position_ns. later: do that in so many virtual seconds.
         heard: a stream has its first listener (True), or none any more. in_microseconds: a payload of the frame, times in us.
         """
         self.clients: dict[int, Client] = {}
@@ -254,6 +266,10 @@ class Hub:
         self._clock = clock
         self._bare_errors = bare_errors
         self._deflate = deflate
+        self._faults = faults
+        self._bending = bending
+        self._position_ns = position_ns
+        self._later = later
         self._changed = changed
         self._heard = heard
         self._in_microseconds = in_microseconds
@@ -266,18 +282,23 @@ class Hub:
         prefix = f"{symbol.lower()}@depth"
         return any(stream.startswith(prefix) for stream in self._streams)
 
-    def publish(self, message: Message, frame: Frame) -> None:
-        """Give a message, sent for a frame, to each connection that subscribed to its stream, in the form it wants."""
-        hearers = self._streams.get(message.stream)
+    def publish(self, messages: list[Message], frame: Frame) -> None:
+        """Give what is sent for a frame to each connection that subscribed to its stream, in the form it wants."""
+        hearers = self._streams.get(frame.stream)
         if not hearers:
             return
-        forms: dict[tuple[bool, bool], bytes] = {}
+        private = self._bending.private
+        forms: dict[tuple[int, bool, bool], bytes] = {}
         for client in tuple(hearers):
-            form = client.wrapped, client.microseconds
-            body = forms.get(form)
-            if body is None:
-                body = forms[form] = self._form(message, frame, *form)
-            client.deliver(body)
+            if client.deaf:
+                continue
+            own = self._bending.messages_for(client.number, frame, messages) if private else messages
+            for message in own:
+                form = id(message), client.wrapped, client.microseconds
+                body = forms.get(form)
+                if body is None:
+                    body = forms[form] = self._form(message, frame, *form[1:])
+                client.deliver(body)
 
     def _form(self, message: Message, frame: Frame, wrapped: bool, microseconds: bool) -> bytes:
         if microseconds:
@@ -302,6 +323,8 @@ class Hub:
         attempt = attempts.attempt(self._clock.wall_ns())
         if attempt.status != 200:
             return page(attempt.status, self._origin, retry_after_s=attempt.retry_after_s)
+        if refused := self._faults.struck("socket.refuse", self._position_ns()):
+            return page(refused.status if refused.status in REASONS else 503, self._origin)
         wanted = asking.wanted(request.path, request.query)
         answer = web.WebSocketResponse(autoping=False, compress=self._deflate, max_msg_size=_INCOMING_MAX, timeout=_CLOSE_WAIT_S)
         answer.headers["X-Standin"] = self._origin
@@ -312,6 +335,7 @@ class Hub:
         self._count += 1
         client = Client(self._count, answer, transport, request.path_qs, limits=self._limits, clock=self._clock, busy=self._busy)
         client.wrapped, client.microseconds = wanted.wrapped, wanted.microseconds
+        client.deaf = self._faults.struck("stream.wrong_route", self._position_ns(), client=client.number) is not None
         self.clients[client.number] = client
         if self._too_many(wanted.streams):
             client.close(POLICY, "Too many streams")
@@ -352,7 +376,11 @@ class Hub:
             asked = asking.decoded(text)
             request_id = asking.checked_id(asked.get("id"))
             result, effect = self._carry_out(client, asked)
-            client.send(msgspec.json.encode({"result": result, "id": request_id}))
+            reply = msgspec.json.encode({"result": result, "id": request_id})
+            if late := self._struck("stream.late_ack", client, asked):
+                self._later(late.delay_s, partial(client.send, reply))
+            else:
+                client.send(reply)
             effect()
         except Refused as refused:
             said = {"code": refused.code, "msg": refused.msg}
@@ -361,12 +389,19 @@ class Hub:
             )
         self._changed()
 
+    def _struck(self, fault: str, client: Client, asked: dict[str, object]) -> FaultRequest | None:
+        return (
+            self._faults.struck(fault, self._position_ns(), client=client.number) if asked.get("method") == "SUBSCRIBE" else None
+        )
+
     def _carry_out(self, client: Client, asked: dict[str, object]) -> tuple[object, Callable[[], None]]:
         """(the result to reply, what to do after the reply). Raises Refused."""
         if "method" not in asked:
             raise Refused(2, "Invalid request: missing field `method` at line 1 column 1")
         match asked["method"]:
             case "SUBSCRIBE":
+                if self._struck("stream.error", client, asked):
+                    raise Refused(2, "Invalid request: invalid stream")
                 names = asking.checked_names(asked)
                 if self._too_many({**client.streams, **dict.fromkeys(names)}):
                     raise Refused(2, "Invalid request: too many streams")

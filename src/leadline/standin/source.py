@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 if TYPE_CHECKING:
+    from leadline.standin.scenes import Action, Label
     from leadline.standin.tape import Tape
 
 MAX_ROWS = 1000  # of aggTrades, trades and klines; Binance rest-api.md
@@ -163,6 +164,15 @@ class Source(Protocol):
 
     def tape(self, symbol: str) -> "Tape":
         """The trades sent so far, and what can be worked out from them."""
+        ...
+
+    def act(self, symbol: str, action: "Action") -> None:
+        """Do something to the market from now on. Raises UnknownAction; a recording cannot be changed."""
+        ...
+
+    @property
+    def labels(self) -> "Sequence[Label]":
+        """What was done to the market so far."""
         ...
 
     def exchange_info(self) -> list[dict[str, object]]:
