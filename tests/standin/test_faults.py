@@ -1,140 +1,32 @@
-"""Each fault, seen on the wire and in the list of injections."""
+"""Faults of connections, REST and limits, actions on the market, and scripts: seen on the wire and in the list of injections."""
 
 import asyncio
 import json
+import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
+import websockets
+from tests.fakes import FakeClock
+from tests.standin.bent import DEPTH, START_MS, before, injections, market, received, undisturbed
+from tests.standin.raw_socket import RawSocket
 from tests.standin.support import ask, connect, get, post, rest_of, run, small
+from tests.standin.test_bending import KINDS, WAYS
 
-from leadline.standin.market import SyntheticMarket
+from leadline.standin.faults import ALL_FAULTS
+from leadline.standin.limits import Limits
 from leadline.standin.replay import Recording
+from leadline.standin.scenes import ACTIONS
+from leadline.standin.script import scenario
 from leadline.standin.server import StandIn
 
-START_MS = 1_767_225_600_000
-DEPTH = "btcusdt@depth@100ms"
 
-
-def market(**options: Any) -> StandIn:
-    return StandIn(SyntheticMarket(7, start_ms=START_MS), **{"speed": 0, "paused": True, **options})
-
-
-def undisturbed(until_ms: int, stream: str = DEPTH) -> list[bytes]:
-    frames = SyntheticMarket(7, start_ms=START_MS).advance((START_MS + until_ms) * 1_000_000 - 1)
-    return [frame.payload for frame in frames if frame.stream == stream]
-
-
-async def received(standin: StandIn, socket: Any, advance_ms: int) -> list[bytes]:
-    """What comes within the next virtual milliseconds; ends the connection."""
-    await standin.advance(advance_ms)
-    await post(standin, "fault", fault="socket.close")
-    return await rest_of(socket)
-
-
-async def injections(standin: StandIn) -> list[dict]:
-    return [one for one in (await get(standin, "/_standin/faults")).json if not one["fault"].startswith("socket.")]
-
-
-async def disturbed(stream: str = DEPTH, **fault: object) -> tuple[list[bytes], list[dict]]:
-    """(messages of 3 s with the fault switched on after 1 s, injections)"""
-    async with market() as standin, connect(standin, f"/ws/{stream}") as socket:
-        await standin.advance(1000)
-        assert (await post(standin, "fault", **fault)).status == 200
-        messages = await received(standin, socket, 2000)
-        return messages, await injections(standin)
-
-
-def before(stream: str = DEPTH) -> int:
-    return len(undisturbed(1000, stream))
-
-
-def test_dropped_frames_are_missing_and_named() -> None:
-    async def test() -> None:
-        frames, at = undisturbed(3000), before()
-        messages, log = await disturbed(fault="diff.drop", symbol="BTCUSDT", count=2)
-        assert messages == frames[:at] + frames[at + 2 :]
-        lost = [json.loads(frame) for frame in frames[at : at + 2]]
-        assert [(one["fault"], one["symbol"], one["first_id"], one["last_id"]) for one in log] == [
-            ("diff.drop", "BTCUSDT", frame["U"], frame["u"]) for frame in lost
-        ]
-
-    run(test())
-
-
-def test_a_fault_of_another_symbol_changes_nothing() -> None:
-    async def test() -> None:
-        messages, log = await disturbed(fault="diff.drop", symbol="ETHUSDT")
-        assert messages == undisturbed(3000)
-        assert [one["symbol"] for one in log] == ["ETHUSDT"]
-
-    run(test())
-
-
-def test_a_duplicated_frame_comes_twice() -> None:
-    async def test() -> None:
-        frames, at = undisturbed(3000), before()
-        messages, _ = await disturbed(fault="diff.duplicate", symbol="BTCUSDT")
-        assert messages == [*frames[: at + 1], *frames[at:]]
-
-    run(test())
-
-
-def test_reordered_frames_change_places() -> None:
-    async def test() -> None:
-        frames, at = undisturbed(3000), before()
-        messages, log = await disturbed(fault="diff.reorder", symbol="BTCUSDT")
-        assert messages == [*frames[:at], frames[at + 1], frames[at], *frames[at + 2 :]]
-        assert len(log) == 2
-
-    run(test())
-
-
-def test_a_crossed_update_keeps_its_ids_and_has_a_bid_above_the_best_ask() -> None:
-    async def test() -> None:
-        frames, at = undisturbed(3000), before()
-        messages, log = await disturbed(fault="diff.crossed", symbol="BTCUSDT")
-        crossed, real = json.loads(messages[at]), json.loads(frames[at])
-        assert (crossed["U"], crossed["u"]) == (real["U"], real["u"]) == (log[0]["first_id"], log[0]["last_id"])
-        assert crossed["b"][1:] == real["b"]
-        assert float(crossed["b"][0][0]) > 100_000
-        assert messages[:at] + messages[at + 1 :] == frames[:at] + frames[at + 1 :]
-
-    run(test())
-
-
-@pytest.mark.parametrize("fault", ["diff.malformed", "diff.truncated"])
-@pytest.mark.parametrize("path", ["/ws/", "/stream?streams="])
-def test_a_broken_frame_is_no_json(fault: str, path: str) -> None:
-    async def test() -> None:
-        async with market() as standin, connect(standin, path + DEPTH) as socket:
-            await post(standin, "fault", fault=fault, symbol="BTCUSDT")
-            messages = await received(standin, socket, 1000)
-            with pytest.raises(json.JSONDecodeError):
-                json.loads(messages[0])
-            assert all(json.loads(message) for message in messages[1:])
-            if fault == "diff.truncated":
-                whole = undisturbed(1000)[0]
-                assert messages[0].endswith(whole[: len(whole) // 2])
-
-    run(test())
-
-
-def test_dropped_trades_leave_a_hole_in_their_ids_until_it_is_cleared() -> None:
-    async def test() -> None:
-        stream = "btcusdt@aggTrade"
-        messages, log = await disturbed(stream, fault="trades.drop", symbol="BTCUSDT", count=None)
-        assert messages == undisturbed(1000, stream)
-        lost = [json.loads(frame)["a"] for frame in undisturbed(3000, stream)[len(messages) :]]
-        assert [one["first_id"] for one in log] == lost
-
-        async with market() as standin, connect(standin, f"/ws/{stream}") as socket:
-            await post(standin, "fault", fault="trades.drop", count=None)
-            await standin.advance(1000)
-            await post(standin, "fault", fault="clear")
-            assert await received(standin, socket, 2000) == undisturbed(3000, stream)[before(stream) :]
-
-    run(test())
+def test_every_fault_is_switched_by_a_test_of_the_wire_or_of_the_market() -> None:
+    here = Path(__file__).parent
+    told = "".join((here / name).read_text(encoding="utf-8") for name in ("test_faults.py", "test_bending.py"))
+    in_tables = {*ACTIONS, *(f"{kind}.{way}" for kind in KINDS for way in WAYS)}  # of test_scenes.py and test_bending.py
+    assert [name for name in ALL_FAULTS if f'"{name}"' not in told and name not in in_tables] == []
 
 
 def test_connections_are_closed_with_the_code_asked_for() -> None:
@@ -200,41 +92,6 @@ def test_a_server_shutdown_is_told_in_the_form_of_the_path(path: str, key: str) 
     run(test())
 
 
-def test_a_stale_snapshot_is_older_than_the_first_frame_of_the_client() -> None:
-    async def test() -> None:
-        async with market() as standin:
-            await standin.advance(3000)
-            async with connect(standin, f"/ws/{DEPTH}") as socket:
-                await standin.advance(500)
-                await post(standin, "fault", fault="snapshot.stale", symbol="BTCUSDT", events=10)
-                stale = (await get(standin, "/api/v3/depth", symbol="BTCUSDT", limit=100)).json
-                fresh = (await get(standin, "/api/v3/depth", symbol="BTCUSDT", limit=100)).json
-                first = json.loads(await socket.recv())
-                assert stale["lastUpdateId"] + 1 < first["U"] < fresh["lastUpdateId"]
-                truth = await get(standin, "/_standin/truth/book", symbol="BTCUSDT", update_id=stale["lastUpdateId"])
-                assert dict(stale["bids"]).items() <= truth.json["bids"].items()
-
-    run(test())
-
-
-def test_a_held_snapshot_comes_with_the_resume(tmp_path: Path) -> None:
-    async def test() -> None:
-        async with (
-            StandIn(Recording([small(tmp_path)]), speed=0) as standin,
-            connect(standin, "/stream?streams=aaausdt@bookTicker"),
-        ):
-            await standin.until(lambda s: s.finished)
-            await post(standin, "fault", fault="snapshot.hold", symbol="AAAUSDT")
-            held = asyncio.create_task(get(standin, "/api/v3/depth", symbol="AAAUSDT"))
-            while not await injections(standin):
-                pass
-            assert not held.done()
-            await post(standin, "resume")
-            assert (await held).json["lastUpdateId"] == 112
-
-    run(test())
-
-
 @pytest.mark.parametrize(
     ("fault", "code", "kind"),
     [
@@ -287,5 +144,277 @@ def test_an_unknown_fault_is_refused(fault: dict) -> None:
         async with market() as standin:
             assert (await post(standin, "fault", **fault)).status == 400
             assert await injections(standin) == []
+
+    run(test())
+
+
+# Limits -----------------------------------------------------------------------
+
+
+def test_the_weight_header_jumps_or_is_missing_once_each() -> None:
+    async def test() -> None:
+        async with market() as standin:
+            await post(standin, "fault", fault="rest.header", value=5900)
+            await post(standin, "fault", fault="rest.header", path="ping")
+            jumped = await get(standin, "/api/v3/time")
+            assert jumped.headers["X-MBX-USED-WEIGHT-1M"] == jumped.headers["X-MBX-USED-WEIGHT"] == "5900"
+            assert "X-MBX-USED-WEIGHT-1M" not in (await get(standin, "/api/v3/ping")).headers
+            assert (await get(standin, "/api/v3/ping")).headers["X-MBX-USED-WEIGHT-1M"] == "3"
+
+    run(test())
+
+
+def test_a_lowered_weight_limit_stands_in_exchange_info_and_is_enforced() -> None:
+    async def test() -> None:
+        async with market() as standin:
+            await post(standin, "fault", fault="limits.weight", value=30)
+            info = (await get(standin, "/api/v3/exchangeInfo")).json
+            assert info["rateLimits"][0]["limit"] == 30
+            assert (await get(standin, "/api/v3/exchangeInfo")).status == 429
+
+    run(test())
+
+
+# Streams ----------------------------------------------------------------------
+
+
+def test_a_silent_stream_is_acknowledged_and_brings_nothing_while_others_go_on() -> None:
+    async def test() -> None:
+        async with market() as standin, connect(standin, "/stream") as socket:
+            await post(standin, "fault", fault="stream.silent", symbol="BTCUSDT", stream="@depth@100ms", count=None)
+            assert (await ask(socket, method="SUBSCRIBE", params=[DEPTH, "btcusdt@bookTicker"], id=1))["result"] is None
+            streams = {json.loads(message)["stream"] for message in await received(standin, socket, 2000)}
+            assert streams == {"btcusdt@bookTicker"}
+
+    run(test())
+
+
+def test_a_late_acknowledgement_comes_after_data() -> None:
+    async def test() -> None:
+        async with market() as standin, connect(standin, "/ws") as socket:
+            await post(standin, "fault", fault="stream.late_ack", delay_s=1)
+            await socket.send(json.dumps({"method": "SUBSCRIBE", "params": [DEPTH], "id": 7}))
+            await standin.until(lambda s: bool(s.streams_heard))
+            messages = [json.loads(message) for message in await received(standin, socket, 2000)]
+            place = next(n for n, message in enumerate(messages) if "result" in message)
+            assert messages[place] == {"result": None, "id": 7}
+            assert 8 <= place <= 11
+            assert {message["e"] for message in messages[:place]} == {"depthUpdate"}
+
+    run(test())
+
+
+def test_a_refused_subscription_brings_nothing_and_the_next_one_does() -> None:
+    async def test() -> None:
+        async with market() as standin, connect(standin, "/ws") as socket:
+            await post(standin, "fault", fault="stream.error")
+            refused = await ask(socket, method="SUBSCRIBE", params=[DEPTH], id=1)
+            assert refused == {"error": {"code": 2, "msg": "Invalid request: invalid stream"}, "id": 1}
+            assert (await ask(socket, method="LIST_SUBSCRIPTIONS", id=2))["result"] == []
+            assert (await ask(socket, method="SUBSCRIBE", params=[DEPTH], id=3))["result"] is None
+            assert await received(standin, socket, 1000) == undisturbed(1000)
+
+    run(test())
+
+
+def test_a_connection_on_the_wrong_route_is_acknowledged_and_silent_and_the_next_one_is_not() -> None:
+    async def test() -> None:
+        async with market() as standin:
+            await post(standin, "fault", fault="stream.wrong_route")
+            async with connect(standin, f"/ws/{DEPTH}") as wrong, connect(standin, f"/ws/{DEPTH}") as right:
+                assert (await ask(wrong, method="SUBSCRIBE", params=["ethusdt@bookTicker"], id=1))["result"] is None
+                await standin.advance(1000)
+                await post(standin, "fault", fault="socket.close")
+                assert await rest_of(wrong) == []
+                assert await rest_of(right) == undisturbed(1000)
+
+    run(test())
+
+
+# Connections ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "shape", "expected"),
+    [
+        ("/ws", "", ["e"]),
+        ("/stream", "", ["stream", "data"]),
+        ("/stream", "raw", ["e"]),
+        ("/ws", "combined", ["stream", "data"]),
+        ("/ws", "api", ["event"]),
+    ],
+)
+def test_a_server_shutdown_has_the_shape_asked_for_and_its_cut_comes_when_it_said(
+    path: str, shape: str, expected: list[str]
+) -> None:
+    async def test() -> None:
+        async with market() as standin, connect(standin, path) as socket:
+            await post(standin, "fault", fault="socket.server_shutdown", shape=shape, lead_s=2)
+            message = json.loads(await socket.recv())
+            assert [key for key in message if key != "E"] == expected
+            assert "serverShutdown" in json.dumps(message)
+            await standin.advance(1900)
+            assert standin.clients == 1
+            await standin.advance(200)
+            assert await rest_of(socket) == []
+            assert socket.close_code == 1001
+
+    run(test())
+
+
+def test_the_end_of_a_life_is_a_close_with_1001() -> None:
+    async def test() -> None:
+        async with market() as standin, connect(standin) as socket:
+            await post(standin, "fault", fault="socket.end_of_life")
+            await rest_of(socket)
+            assert socket.close_code == 1001
+
+    run(test())
+
+
+def test_refused_handshakes_get_the_status_and_the_next_ones_are_let_in() -> None:
+    async def test() -> None:
+        async with market() as standin:
+            await post(standin, "fault", fault="socket.refuse", status=503, count=2)
+            for _ in range(2):
+                with pytest.raises(websockets.InvalidStatus) as refused:
+                    async with connect(standin):
+                        pass
+                assert refused.value.response.status_code == 503
+            async with connect(standin):
+                pass
+
+    run(test())
+
+
+def test_a_tls_handshake_fails_and_the_next_one_does_not() -> None:
+    async def test() -> None:
+        async with market(tls_port=0) as standin:
+            trusted = ssl.create_default_context(cadata=standin.certificate_pem)
+            await post(standin, "fault", fault="socket.tls_error")
+            address = standin.wss_url.replace("127.0.0.1", "localhost")
+            with pytest.raises((ssl.SSLError, ConnectionError)):
+                async with websockets.connect(address + "/ws", ssl=trusted):
+                    pass
+            async with websockets.connect(address + "/ws", ssl=trusted):
+                pass
+
+    run(test())
+
+
+def test_a_connection_without_pings_gets_its_frames_and_no_ping() -> None:
+    async def test() -> None:
+        clock = FakeClock()
+        async with market(clock=clock, limits=Limits(pong_within_s=0)) as standin:
+            host, port = standin.http_url.removeprefix("http://").split(":")
+            socket = await RawSocket.connect(host, int(port), f"/ws/{DEPTH}")
+            await clock.advance(20.0)
+            assert (await socket.receive())[0] == RawSocket.PING
+            await post(standin, "fault", fault="socket.no_pings")
+            await clock.advance(100.0)
+            await standin.advance(500)
+            frames = undisturbed(500)
+            assert [await socket.receive() for _ in frames] == [(RawSocket.TEXT, frame) for frame in frames]
+            assert not socket.pending
+            socket.abort()
+
+    run(test())
+
+
+def test_a_dripping_connection_is_behind_by_what_it_was_not_sent() -> None:
+    """At a byte a second nothing is sent of what a second of the market made; when it is over all of it comes."""
+
+    async def test() -> None:
+        async with market(speed=50) as standin, connect(standin, f"/ws/{DEPTH}") as socket:
+            await post(standin, "fault", fault="socket.drip", bytes_per_s=1)
+            await standin.advance(1000)
+            waiting = (await get(standin, "/_standin/state")).json["clients"][0]["unsent_bytes"]
+            assert waiting == sum(map(len, undisturbed(1000)))
+            await post(standin, "fault", fault="clear")
+            assert await received(standin, socket, 1000) == undisturbed(2000)
+
+    run(test())
+
+
+# The market, scripts and truth ---------------------------------------------------
+
+
+def test_actions_on_the_market_are_switched_like_faults_and_labelled() -> None:
+    async def test() -> None:
+        async with market() as standin:
+            await standin.advance(1000)
+            await post(standin, "fault", **{"fault": "symbol.halt", "symbol": "ETHUSDT", "for": 2})
+            assert (await get(standin, "/api/v3/exchangeInfo", symbol="ETHUSDT")).json["symbols"][0]["status"] == "HALT"
+            await post(standin, "regime", **{"regime": "busy", "for": 1})
+            await standin.advance(3000)
+            assert (await get(standin, "/api/v3/exchangeInfo", symbol="ETHUSDT")).json["symbols"][0]["status"] == "TRADING"
+            labels = (await get(standin, "/_standin/truth/labels", symbol="ETHUSDT")).json
+            assert [(label["name"], label["end_ms"] - label["start_ms"]) for label in labels] == [
+                ("symbol.halt", 2000),
+                ("regime.busy", 1000),
+            ]
+            log = (await get(standin, "/_standin/truth/faults")).json
+            assert [(one["fault"], one["symbol"]) for one in log] == [
+                ("symbol.halt", "ETHUSDT"),
+                ("regime.busy", "BTCUSDT"),
+                ("regime.busy", "ETHUSDT"),
+            ]
+            await post(standin, "fault", fault="symbol.new", symbol="SOLUSDT")
+            assert (await get(standin, "/api/v3/depth", symbol="SOLUSDT")).status == 200
+            await post(standin, "fault", fault="symbol.delisted", symbol="ETHUSDT")
+            assert (await get(standin, "/api/v3/depth", symbol="ETHUSDT")).json["code"] == -1121
+
+    run(test())
+
+
+def test_a_recording_cannot_be_acted_on(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with StandIn(Recording([small(tmp_path)]), speed=0) as standin:
+            answer = await post(standin, "fault", fault="regime.crash")
+            assert answer.status == 400
+            assert "recording" in answer.json["error"]
+
+    run(test())
+
+
+SCRIPT = """
+[[script]]
+at = 1.0
+fault = "diff.drop"
+symbol = "BTCUSDT"
+count = 2
+
+[[script]]
+every = 0.5
+seed = 3
+fault = "trades.duplicate"
+symbol = "BTCUSDT"
+"""
+
+
+def test_a_script_strikes_at_its_virtual_times_whatever_the_speed() -> None:
+    """Alike when the market is played in one piece, in small steps, and at speed 20 of real time."""
+
+    async def played(steps_ms: list[int], **options: Any) -> tuple[list[bytes], list[dict]]:
+        async with market(script=scenario(SCRIPT).entries, **options) as standin:
+            path = f"/stream?streams={DEPTH}/btcusdt@aggTrade"
+            async with connect(standin, path) as socket:
+                for step_ms in steps_ms:
+                    await standin.advance(step_ms)
+                if not steps_ms:
+                    standin.resume()
+                    await standin.until(lambda s: s.position_ms >= START_MS + 3000)
+                await post(standin, "fault", fault="socket.close")
+                log = [one for one in await injections(standin) if one["at_ns"] < (START_MS + 3000) * 1_000_000]
+                return await rest_of(socket), log
+
+    async def test() -> None:
+        messages, log = await played([3000])
+        assert sum(one["fault"] == "diff.drop" for one in log) == 2
+        assert sum(one["fault"] == "trades.duplicate" for one in log) >= 2
+        assert await played([137] * 21 + [123]) == (messages, log)
+        fast, fast_log = await played([], speed=20.0)
+        assert fast[: len(messages)] == messages
+        assert fast_log == log
 
     run(test())

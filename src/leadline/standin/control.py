@@ -90,6 +90,7 @@ class Control:
                         "microseconds": client.microseconds,
                         "streams": list(client.streams),
                         "mode": client.mode,
+                        "pinged": client.pinged,
                         "messages": client.messages,
                         "frames": client.frames,
                         "lost": client.lost,

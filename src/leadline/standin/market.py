@@ -169,6 +169,8 @@ class SyntheticMarket:
             update_id = ends[max(0, len(ends) - 1 - events_back)]
         elif place == "border":
             update_id = pair.sent_id
+        elif place == "inside":
+            update_id = (ends[-1] + ends[-2]) // 2 if len(ends) > 1 and ends[-1] > ends[-2] + 1 else pair.sent_id
         elif age_us:
             update_id = max(ledger.id_at(self._now_us - age_us), ledger.kept_from)
         if update_id == ledger.last_id:

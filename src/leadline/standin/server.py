@@ -192,7 +192,7 @@ class StandIn:
         assert self._runner is not None
         self._playing.cancel()
         for client in self._hub.chosen(None):
-            client.mode = Mode.OPEN
+            client.mode, client.bytes_per_s = Mode.OPEN, None
             client.close(GOING_AWAY)
         await self._runner.cleanup()
         await self._tasks.__aexit__(kind, error, trace)
@@ -215,6 +215,16 @@ class StandIn:
     def clients(self) -> int:
         """Connections open now."""
         return len(self._hub.clients)
+
+    @property
+    def streams_heard(self) -> int:
+        """Streams with a listener."""
+        return self._hub.heard_streams
+
+    @property
+    def position_ms(self) -> int:
+        """How far the market has been played."""
+        return self._player.position_ns // 1_000_000
 
     async def advance(self, by_ms: int) -> None:
         """Pause, and play `by_ms` of virtual time; returns when its frames are handed on, or at a gate, or at the end."""

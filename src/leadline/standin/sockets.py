@@ -28,6 +28,7 @@ TOO_MANY = "Too many requests"
 _INCOMING_MAX = 1 << 18
 _CLOSE_WAIT_S = 2.0
 _LOOK_AGAIN_S = 1.0
+_DRIP_LOOK_S = 0.05
 
 
 class Mode(StrEnum):
@@ -198,7 +199,7 @@ class Client:
                     await self._close(body)
                     return
                 if self.bytes_per_s is not None:
-                    await self._clock.sleep_until(self._clock.monotonic() + len(body) / self.bytes_per_s)
+                    await self._drip(len(body) / self.bytes_per_s)
                 try:
                     await self._socket.send_frame(body, WSMsgType.TEXT)
                 except ConnectionError:
@@ -207,6 +208,12 @@ class Client:
                 self.unsent_bytes -= len(body)
             self._filled.clear()
             self._rest()
+
+    async def _drip(self, wait_s: float) -> None:
+        """For so long, or until it need no longer be slow."""
+        until = self._clock.monotonic() + wait_s
+        while self.bytes_per_s is not None and (now := self._clock.monotonic()) < until:
+            await self._clock.sleep_until(min(until, now + _DRIP_LOOK_S))
 
     async def _close(self, close: _Close) -> None:
         self._closed = asyncio.Event()
@@ -228,6 +235,7 @@ class Client:
 
     def _leave(self) -> None:
         self.gone = True
+        self.bytes_per_s = None
         self._queue.clear()
         self.unsent_bytes = 0
         self._rest()
@@ -274,6 +282,11 @@ class Hub:
         self._heard = heard
         self._in_microseconds = in_microseconds
         self._count = 0
+
+    @property
+    def heard_streams(self) -> int:
+        """Streams that somebody listens to."""
+        return len(self._streams)
 
     def listens(self, symbol: str | None) -> bool:
         """Does anybody subscribe to depth of this symbol; None: to anything."""

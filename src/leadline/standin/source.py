@@ -137,8 +137,8 @@ class Source(Protocol):
 
         age_us: as it was that long ago (a cache of the exchange); a recording has no such cache.
 
-        place: `border` is the id at which the last frame ended, `inside` an id within the next frame (a frame of one id has
-        no inside: then as `now`).
+        place: `border` is the id at which the last frame ended, `inside` one within a frame: the last one, or of a recording the
+        next one. A frame of one id has no inside: then its border.
         """
         ...
 
