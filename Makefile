@@ -14,7 +14,7 @@ PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check install
 COMPILE := env -u UV_FIND_LINKS -u UV_INDEX -u UV_EXTRA_INDEX_URL .venv/bin/python -m uv --quiet --no-config pip compile \
 	--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header $(ARGS)
 
-.PHONY: help venv test lint types check demo bench requirements clean
+.PHONY: help venv test lint types check demo clients bench requirements clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -37,6 +37,9 @@ types: $(DEV)  ## types, by mypy --strict
 
 check: lint types test  ## all three of them
 
+clients: $(DEV)  ## other people's clients against the stand-in [ARGS="--only ccxt"]
+	@.venv/bin/python -m standin_clients $(ARGS)
+
 bench: $(BENCH)  ## measure the promises [ARGS]
 	@.venv/bin/python -m bench $(ARGS)
 
@@ -51,9 +54,9 @@ requirements:  ## pin requirements/*.txt anew from pyproject.toml [ARGS=--upgrad
 	@$(COMPILE) --group build --group dev --constraints requirements/bench.txt -o requirements/dev.txt pyproject.toml
 	@$(COMPILE) --group build --constraints requirements/bench.txt -o requirements/run.txt pyproject.toml
 
-clean:  ## remove .venv, caches and build folders; recorded data stays
+clean:  ## remove .venv, .venv-clients, caches and build folders; recorded data stays
 	@echo "clean: .venv, caches, build folders"
-	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	@rm -rf .venv .venv-clients build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
 	@find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # A new key starts from an empty .venv: what is no longer required is no longer there.

@@ -455,4 +455,118 @@ MUTATIONS: list[Mutation] = [
             ("not -(2**63) <= value < 2**64", "not -(2**63) <= value < 2**65"),
         ),
     ),
+    *_of(
+        "standin/listing.py",
+        "standin/test_market.py",
+        "standin/test_scenes.py",
+        faults=(
+            ("        self.put(side, key, quantity)\n        bids", "        self.put(side, key, quantity or 1)\n        bids"),
+            ("sorted(touched_bids.items(), reverse=True)", "sorted(touched_bids.items())"),  # levels in the wrong order
+            (
+                "        self._touched[side.away > 0][tick] = quantity\n",
+                "        self._touched[side.away > 0].setdefault(tick, quantity)\n",
+            ),
+            ("if best is None or key <= best:", "if best is None or key < best:"),  # a change of the best quantity is not told
+            ("update_id = self.ledger.add(", "update_id = 1 + self.ledger.add("),  # tickers one id late
+            ('ids = f\'"U":{self.sent_id + 1},', 'ids = f\'"U":{self.sent_id + 2},'),  # an id skipped
+            ("            self._touched = ({}, {})\n        self._slot_start_us", "        self._slot_start_us"),
+            ("self.change(side, key, resting - quantity)", "self.change(side, key, resting)"),
+            (
+                'maker = self._trade_id + 1, "true" if sold else "false"',
+                'maker = self._trade_id + 1, "false" if sold else "true"',
+            ),
+            ("        self._trade_id += len(parts)\n", "        self._trade_id += len(parts) + 1\n"),
+            ("        return [*parts, quantity]\n", "        return [*parts, quantity + 1]\n"),
+            ("first_id = self.ledger.last_id - by", "first_id = self.ledger.last_id"),
+        ),
+    ),
+    *_of(
+        "standin/truth.py",
+        "standin/test_market.py",
+        faults=(
+            ("            side[tick] = quantity\n", "            side.setdefault(tick, quantity)\n"),
+            (
+                "_apply(chunk, 0, update_id - chunk.before_id, bids, asks, remove=True)",
+                "_apply(chunk, 0, update_id - chunk.before_id - 1, bids, asks, remove=True)",
+            ),
+            ("_apply(chunk, 0, CHUNK_IDS, bids, asks, remove=True)", "_apply(chunk, 0, CHUNK_IDS - 1, bids, asks, remove=True)"),
+            ("first_id - 1 - chunk.before_id", "first_id - chunk.before_id"),
+            ("place = (update_id - 1 - self.kept_from)", "place = (update_id - self.kept_from)"),
+        ),
+    ),
+    *_of(
+        "standin/market.py",
+        "standin/test_market.py",
+        "standin/test_scenes.py",
+        faults=(
+            (
+                "bids, asks = ([(k * s.away, s.quantities[k]) for k in s.keys[:limit]]",
+                "bids, asks = ([(k * s.away, s.quantities[k]) for k in s.keys[1:limit]]",
+            ),
+            ('Draws(self._seed, symbol, "ids")', 'Draws(self._seed, len(self._pairs), "ids")'),
+            ("                begin(pair, action, at_us", "                0 and begin(pair, action, at_us"),
+            ("        journal.append((self._now_us, action))\n", "        journal.append((self._start_us, action))\n"),
+            ("            del self._symbols[symbol]\n", "            pass\n"),
+        ),
+    ),
+    *_of(
+        "standin/model.py",
+        "standin/test_market.py",
+        "standin/test_scenes.py",
+        "standin/test_calibration.py",
+        faults=(
+            ("self._fast += self._fast_child", "self._fast += 0"),
+            ("length = draws.rounded(ticks * scale", "length = draws.rounded(3 * ticks * scale"),
+            ("                self._open(other)\n", "                pass\n"),
+            ("        self._burst -= 1\n", ""),
+            ('self.status != "TRADING" or self.frozen_until_us > self._event_us', "self.frozen_until_us > self._event_us"),
+        ),
+    ),
+    *_of(
+        "standin/past.py",
+        "standin/test_past.py",
+        faults=(
+            ("first = self._ends[hour] - n + 1 + place", "first = self._ends[hour] - n + place"),
+            ("walk - int(walk[-1]) * place // n", "walk"),
+            ("self._closes = closes[::-1]", "self._closes = closes"),
+            ("(high * rest + low * rest // 10**4) // 10**4", "high * rest // 10**4"),
+        ),
+    ),
+    *_of(
+        "standin/bending.py",
+        "standin/test_bending.py",
+        faults=(
+            ("if rule.request.client == client and", "if"),
+            ("first = ids.U if rule.from_id is None else rule.from_id", "first = ids.U"),
+            ("rule.from_id = last + 1", "rule.from_id = last"),
+            ("if len(rule.held) > wait else []", "if len(rule.held) >= wait else []"),
+            ("out, rule.held = rule.held[::-1], []", "out, rule.held = rule.held, []"),
+            ('if request.symbol not in ("", frame.symbol):', "if False:"),
+            ("by = -request.ms if request.fault", "by = request.ms if request.fault"),
+        ),
+    ),
+    *_of(
+        "standin/limits.py",
+        "standin/test_limits.py",
+        faults=(
+            ("        self.used += weight\n", "        self.used += 1\n"),  # weight not counted
+            (
+                "if self._bans.banned(now_ms):\n            return self._banned(now_ms)\n        self.used",
+                "if False:\n            return self._banned(now_ms)\n        self.used",
+            ),
+            ("now - self._times[0] < 1.0", "now - self._times[0] < 0.5"),
+        ),
+    ),
+    *_of(
+        "standin/script.py",
+        "standin/test_script.py",
+        faults=(
+            ("self._due[0][0] <= position_ns", "self._due[0][0] < position_ns"),
+            (
+                "heapq.heappush(self._due, (at_ns, next(self._numbers), do))",
+                "heapq.heappush(self._due, (at_ns, -next(self._numbers), do))",
+            ),
+            ("* int(each.every_s * 1_000_000)", "* int(each.every_s * 500_000)"),
+        ),
+    ),
 ]

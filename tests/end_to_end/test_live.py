@@ -1,4 +1,4 @@
-"""The running service against the stand-in's random market: what it records is what happened, under every fault that can be had.
+"""The running service against the stand-in's synthetic market: what it records is what happened, under many a fault.
 
 The judge is the market's own book and its own list of trades, which share no code with ours.
 """

@@ -2,24 +2,31 @@
 
 Nothing is shared with the adapter or the book: encoding here, decoding there, so that a common bug cannot hide.
 
-source.py   what the server asks of a source; the records that both sources give out
-replay.py   a source from recorded traffic
-market.py   a source from a seed
-names.py    names for a market of many symbols
-tape.py     the trades of a symbol: rows, candles, sums of 24 hours
-figures.py  candles and tickers in the exchange's words
-derived.py  the streams that are worked out
-player.py   moves a source through time, and the derived streams with it
-pace.py     virtual time, and how long the exchange takes
-limits.py   what the exchange enforces: messages, connections, weight, bans
-faults.py   what goes wrong on command, and the list of what did
-asking.py   what a client of the streams may ask for
-sockets.py  connections, and who gets which message
-params.py   the parameters of a REST request
-answers.py  what REST answers
-rest.py     the REST surface: endpoints, weights, headers, delays
-pages.py    refusals in HTML
-control.py  the control path under /_standin/
-tls.py      the certificate of the TLS port
-server.py   all of it together, and the command
+What a market is
+source.py       what the server asks of one; the records that every market gives out
+tape.py         the trades of a symbol: rows, candles, sums of 24 hours
+replay.py       a market from recorded traffic
+market.py       the synthetic market: symbols, time, truth, what is done to it
+model.py        one symbol: the clocks that change its book
+listing.py      one symbol: its book, and what is told of it
+tables.py       what was measured of the real market        draws.py  chance, in raw bits
+specs.py        which symbols there are                     names.py  names for many
+past.py         the day before                              scenes.py regimes and scenes
+truth.py        every change, and so the book at every id
+
+What happens when
+player.py       moves a market through time                 pace.py   virtual time
+script.py       what is due when
+derived.py      the streams that are worked out             figures.py candles and tickers in the exchange's words
+
+What clients see
+server.py       all of it together, and the command
+sockets.py      connections, and who gets which message     asking.py what they may ask for
+rest.py         endpoints, weights, headers, delays         params.py answers.py pages.py
+limits.py       what the exchange enforces                  tls.py    the certificate
+control.py      the control path under /_standin/
+
+What goes wrong
+faults.py       requests, and the list of what was done     bending.py frames
+switchboard.py  market, connections, limits
 """

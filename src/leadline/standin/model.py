@@ -28,11 +28,10 @@ PRICES_TRIED = 4  # for a new level, until one is free
 BURST_BEST, BURST_FLICKER = 120, 600  # of the changes of a burst: size of the best level; levels that live for moments;
 BURST_AGAIN = 25  # a level near the touch that goes and is back at once as it was
 AGAIN_LEVELS = 30
-CANCELS_YOUNG = 260  # of the cancels: one of the last levels that came; the others: any of the bucket's
 YOUNG_KEPT = 96
 BURST_CENTRE = 8
 BURST_RATE = 9_000  # each waiting change of a burst: per second, thousandths
-JUMP_BASE, JUMP_CHILDREN, JUMP_DECAY = 60, 150, 8_000
+JUMP_BASE, JUMP_CHILDREN, JUMP_DECAY = 350, 200, 8_000
 JUMP_KEEPS = 840  # its direction
 CLOSES_AT_ONCE, CLOSING_STEP_US = 300, 200
 # Markets are calm and lively by turns: everything goes that much faster, for ACTIVE_US on average.
@@ -286,12 +285,13 @@ class Pair:
         burst = self._burst * BURST_RATE
         if draw < burst:
             self._burst_event()
-        elif draw < burst + self._of_takers():
+        elif draw < burst + (takers := self._of_takers()):
             self._take()
-        else:
+        elif draw < burst + takers + self._of_jumps():
             if not self._draws.chance(JUMP_KEEPS):
                 self._direction = -self._direction
             self.jump(self.regime.drift or self._direction)
+        # else: the intensities have faded since the time was drawn, and nothing happens
 
     def _steady_event(self, draw: int) -> None:
         buckets = len(self._edges)
@@ -351,7 +351,7 @@ class Pair:
     def _cancel(self, side: Side, bucket: int) -> None:
         """A level of the bucket goes, or loses a part."""
         draws, keys, (low, high) = self._draws, side.keys, self._edges[bucket]
-        if draws.chance(CANCELS_YOUNG):
+        if draws.chance(self.spec.calibration.young):
             self._cancel_one_of(self._young)
             return
         if len(keys) <= LEVELS_LEAST:

@@ -34,8 +34,9 @@ class Bucket(Struct, frozen=True):
 class Calibration(Struct, frozen=True):
     """One measured market. bp_ticks: ticks of one basis point, in hundredths. best: (arrivals, cancels) of the best level.
 
-    near_sizes are those under 20 bp. The last three are tuned by bench/calibration.py, in thousandths: how much of the measured
-    arrivals and cancels goes on all the time (the rest comes in bursts), how large bursts are, how long jumps.
+    near_sizes are those under 20 bp. The last four are tuned by bench/calibration.py, in thousandths: how much of the measured
+    arrivals and cancels goes on all the time (the rest comes in bursts), how large bursts are, how long jumps, and how
+    many cancels take one of the last levels that came.
     """
 
     price_e8: int
@@ -56,6 +57,7 @@ class Calibration(Struct, frozen=True):
     background: int
     burst_size: int
     jump_length: int
+    young: int
 
 
 def _buckets(rows: str) -> tuple[Bucket, ...]:
@@ -107,9 +109,10 @@ BTC = Calibration(
     taker_decay=(136_000, 5_300),
     sweep=140,
     jump_ticks=(1, 11, 20, 28, 42, 57, 73, 92, 116, 150, 201, 302, 424, 942, 1_630, 3_000),
-    background=530,
+    background=570,
     burst_size=1_600,
-    jump_length=900,
+    jump_length=960,
+    young=310,
 )
 
 ETH = Calibration(
@@ -144,8 +147,9 @@ ETH = Calibration(
     sweep=190,
     jump_ticks=(1, 1, 1, 2, 3, 4, 5, 6, 8, 10, 13, 19, 26, 40, 97, 180),
     background=595,
-    burst_size=2_200,
-    jump_length=580,
+    burst_size=2_450,
+    jump_length=600,
+    young=195,
 )
 
 # Both markets: jumps a second; changes after a jump, by SHARES; how long the spread stays open, us, by SHARES.
