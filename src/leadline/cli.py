@@ -176,13 +176,22 @@ def standin(
     log_level: LogLevel = "WARN",
 ) -> None:
     """Serve a recording, or a synthetic market, in the exchange's protocol on loopback."""
+    import math
+
     from leadline.clock import SystemClock
-    from leadline.standin import limits, market, server
+    from leadline.standin import faults, limits, market, server
     from leadline.standin import names as listed
     from leadline.standin import replay as recorded
     from leadline.standin import script as scripts
 
     _log(_settings(None, None, None, None, None, log_level))
+    if not math.isfinite(speed):
+        raise InvalidRequest("--speed", f"{speed}", "a number")
+    try:
+        if tls_cert is not None:
+            tls_cert.touch()
+    except OSError as error:
+        raise InvalidRequest("--tls-cert", f"cannot write {tls_cert}: {error.strerror}") from error
     try:
         wanted = scripts.scenario(script.read_text(encoding="utf-8")) if script else scripts.Scenario()
     except (scripts.NotAScript, UnicodeDecodeError, OSError) as error:
@@ -209,18 +218,21 @@ def standin(
         enforced = limits.parse(limit or ())
     except limits.NoSuchLimit as error:
         raise InvalidRequest("--limit", str(error)) from error
-    standin = server.StandIn(
-        source,
-        host=host,
-        port=port,
-        tls_port=tls_port,
-        speed=speed,
-        hold=hold,
-        at_end="loop" if loop else "stay",
-        v1_gone=v1_gone,
-        limits=enforced,
-        script=entries,
-    )
+    try:
+        standin = server.StandIn(
+            source,
+            host=host,
+            port=port,
+            tls_port=tls_port,
+            speed=speed,
+            hold=hold,
+            at_end="loop" if loop else "stay",
+            v1_gone=v1_gone,
+            limits=enforced,
+            script=entries,
+        )
+    except faults.UnknownFault as error:
+        raise InvalidRequest("--script, --fault", str(error)) from error
     try:
         server.run(standin, attached=attached, certificate=tls_cert)
     except OSError as error:

@@ -53,7 +53,7 @@ def test_a_fault_of_another_symbol_changes_nothing() -> None:
     async def test() -> None:
         messages, log = await disturbed(fault="diff.drop", symbol="ETHUSDT")
         assert messages == undisturbed(3000)
-        assert [one["symbol"] for one in log] == ["ETHUSDT"]
+        assert log == []  # nobody hears that symbol
 
     run(test())
 
@@ -385,5 +385,74 @@ def test_a_snapshot_of_few_levels_of_another_symbol_and_a_late_one() -> None:
             assert (await get(standin, "/api/v3/depth", symbol="ETHUSDT", limit=100)).json == other
             assert not late.done()
             assert (await late).json == plain
+
+    run(test())
+
+
+# Several streams and connections ---------------------------------------------------
+
+
+def test_what_is_held_of_one_stream_is_never_sent_on_another() -> None:
+    """Without a symbol: each stream has its own frame held back, and its own hearers."""
+
+    async def test() -> None:
+        streams = (DEPTH, "ethusdt@depth@100ms")
+        async with (
+            market() as standin,
+            connect(standin, f"/ws/{streams[0]}") as btc,
+            connect(standin, f"/ws/{streams[1]}") as eth,
+        ):
+            await standin.advance(1000)
+            await post(standin, "fault", fault="diff.reorder", count=2)
+            await standin.advance(2000)
+            await post(standin, "fault", fault="socket.close")
+            for socket, stream in ((btc, streams[0]), (eth, streams[1])):
+                frames, at = undisturbed(3000, stream), before(stream)
+                assert await rest_of(socket) == [*frames[:at], frames[at + 1], frames[at], *frames[at + 2 :]]
+
+    run(test())
+
+
+def test_split_frames_of_both_speeds_keep_each_its_own_history() -> None:
+    async def test() -> None:
+        async with market() as standin, connect(standin, f"/stream?streams={DEPTH}/btcusdt@depth") as socket:
+            await standin.advance(1500)
+            await post(standin, "fault", fault="diff.split", symbol="BTCUSDT", count=12)
+            last: dict[str, int] = {}
+            for message in await received(standin, socket, 4000):
+                said = json.loads(message)
+                stream, update = said["stream"], said["data"]
+                assert update["U"] == last.get(stream, update["U"] - 1) + 1
+                last[stream] = update["u"]
+            assert len(last) == 2
+
+    run(test())
+
+
+def test_each_of_many_connections_gets_its_own_fault_and_no_others() -> None:
+    async def test() -> None:
+        count = 6
+        async with market() as standin:
+            sockets = [await connect(standin, f"/ws/{DEPTH}") for _ in range(count)]
+            for client in range(1, count + 1):
+                await post(standin, "fault", fault="time.skew", client=client, ms=client * 1000, count=None)
+            await standin.advance(1000)
+            await post(standin, "fault", fault="socket.close")
+            real = [json.loads(frame)["E"] for frame in undisturbed(1000)]
+            for client, socket in enumerate(sockets, 1):
+                assert [json.loads(frame)["E"] - client * 1000 for frame in await rest_of(socket)] == real
+
+    run(test())
+
+
+def test_a_page_of_trades_is_full_also_behind_a_hole() -> None:
+    async def test() -> None:
+        stream = "btcusdt@aggTrade"
+        async with market() as standin, connect(standin, f"/ws/{stream}"):
+            await post(standin, "fault", fault="trades.hole", symbol="BTCUSDT", count=2)
+            await standin.advance(5000)
+            lost = [one["first_id"] for one in await injections(standin)]
+            page = (await get(standin, "/api/v3/aggTrades", symbol="BTCUSDT", fromId=lost[0], limit=3)).json
+            assert [row["a"] for row in page] == [lost[1] + 1, lost[1] + 2, lost[1] + 3]
 
     run(test())

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import ssl
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ from tests.standin.raw_socket import RawSocket
 from tests.standin.support import ask, connect, get, post, rest_of, run, small
 from tests.standin.test_bending import KINDS, WAYS
 
-from leadline.standin.faults import ALL_FAULTS
+from leadline.standin.faults import ALL_FAULTS, UnknownFault
 from leadline.standin.limits import Limits
 from leadline.standin.replay import Recording
 from leadline.standin.scenes import ACTIONS
-from leadline.standin.script import scenario
+from leadline.standin.script import command_line, scenario
 from leadline.standin.server import StandIn
 
 
@@ -416,5 +417,145 @@ def test_a_script_strikes_at_its_virtual_times_whatever_the_speed() -> None:
         fast, fast_log = await played([], speed=20.0)
         assert fast[: len(messages)] == messages
         assert fast_log == log
+
+    run(test())
+
+
+def test_the_end_of_one_fault_leaves_others_of_the_connection_on() -> None:
+    async def test() -> None:
+        async with market() as standin, connect(standin, f"/ws/{DEPTH}") as socket:
+            await post(standin, "fault", fault="socket.stall")
+            await post(standin, "fault", **{"fault": "socket.no_pings", "for": 0.5})
+            await standin.advance(1000)
+            client = (await get(standin, "/_standin/state")).json["clients"][0]
+            assert (client["mode"], client["pinged"]) == ("stalled", True)
+            await post(standin, "fault", fault="clear")
+            assert await received(standin, socket, 1000) == undisturbed(2000)[before() :]
+
+    run(test())
+
+
+def test_overlapping_limits_end_where_they_began() -> None:
+    async def test() -> None:
+        async with market() as standin:
+            for value, for_s in ((100, 1), (50, 2)):
+                await post(standin, "fault", **{"fault": "limits.weight", "value": value, "for": for_s})
+            limit = [(await get(standin, "/_standin/state")).json["limits"]["weight_per_minute"]]
+            for _ in range(2):
+                await standin.advance(1001)
+                limit.append((await get(standin, "/_standin/state")).json["limits"]["weight_per_minute"])
+            assert limit == [50, 50, 6000]
+            await post(standin, "fault", fault="limits.weight", value=7)
+            await post(standin, "fault", fault="clear")
+            assert (await get(standin, "/_standin/state")).json["limits"]["weight_per_minute"] == 6000
+
+    run(test())
+
+
+def test_a_held_snapshot_comes_when_the_fault_ends_or_is_cleared() -> None:
+    async def test() -> None:
+        for ending in ({"for": 1}, {}):
+            async with market() as standin:
+                await post(standin, "fault", **{"fault": "snapshot.hold", "symbol": "BTCUSDT", **ending})
+                held = asyncio.create_task(get(standin, "/api/v3/depth", symbol="BTCUSDT"))
+                while not await injections(standin):
+                    pass
+                await standin.advance(1100)
+                if not ending:
+                    await post(standin, "fault", fault="clear")
+                assert (await held).status == 200
+
+    run(test())
+
+
+def test_a_script_strikes_from_the_start_and_what_it_cannot_do_then_is_told(tmp_path: Path) -> None:
+    async def test() -> None:
+        entries = [command_line("rest.status path=exchangeInfo status=503"), command_line("scene.wall symbol=ETHUSDT at=2")]
+        async with market(script=entries) as standin:
+            assert (await get(standin, "/api/v3/exchangeInfo")).status == 503
+            await post(standin, "fault", fault="symbol.halt", symbol="ETHUSDT")
+            await standin.advance(3000)
+            (refused,) = [one for one in standin.injections if one.fault == "scene.wall"]
+            assert refused.detail.startswith("refused: ETHUSDT does not trade")
+        for entry in (command_line("diff.drop symbol=NOSUCH"), command_line("symbol.new symbol=A@B")):
+            with pytest.raises(UnknownFault):
+                market(script=[entry])
+        with pytest.raises(UnknownFault, match="recording"):
+            StandIn(Recording([small(tmp_path)]), script=[command_line("regime.crash at=1")])
+
+    run(test())
+
+
+@pytest.mark.parametrize("others", [0, 1, 4])
+def test_other_clients_who_come_ask_and_go_change_nothing_of_what_one_is_sent(others: int) -> None:
+    async def test() -> None:
+        async with market() as standin, connect(standin, f"/stream?streams={DEPTH}/btcusdt@kline_1m/btcusdt@depth5") as socket:
+            for _ in range(10):
+                for number in range(others):
+                    async with connect(standin, f"/ws/ethusdt@trade/btcusdt@depth{(5, 10, 20)[number % 3]}@100ms"):
+                        await get(standin, "/api/v3/depth", symbol="BTCUSDT", limit=1000)
+                        await standin.advance(17)
+                await standin.advance(500 - 17 * others)
+            messages = await received(standin, socket, 1)
+            assert sha256(b"".join(messages)).hexdigest() == await _alone()
+
+    run(test())
+
+
+async def _alone() -> str:
+    async with market() as standin, connect(standin, f"/stream?streams={DEPTH}/btcusdt@kline_1m/btcusdt@depth5") as socket:
+        await standin.advance(5000)
+        return sha256(b"".join(await received(standin, socket, 1))).hexdigest()
+
+
+def test_symbols_that_come_and_go_take_their_derived_streams_with_them() -> None:
+    async def test() -> None:
+        streams = "btcusdt@depth/btcusdt@ticker/solusdt@depth/solusdt@ticker"
+        async with market() as standin, connect(standin, f"/stream?streams={streams}") as socket:
+            await standin.advance(2500)
+            await post(standin, "fault", fault="symbol.delisted", symbol="BTCUSDT")
+            await post(standin, "fault", fault="symbol.new", symbol="SOLUSDT")
+            messages = [json.loads(message) for message in await received(standin, socket, 60_000)]
+            late = [m["stream"] for m in messages if m["data"]["E"] > START_MS + 2600]
+            assert {stream.partition("@")[0] for stream in late} == {"solusdt"}
+            assert {"solusdt@ticker", "solusdt@depth"} <= set(late)
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("verb", "body"),
+    [
+        ("fault", {"fault": "scene.wall", "times": 10**15}),
+        ("fault", {"fault": "scene.wall", "side": "buy"}),
+        ("fault", {"fault": "socket.server_shutdown", "shape": "foo"}),
+        ("fault", {"fault": "limits.weight", "value": -5}),
+        ("fault", {"fault": "symbol.new", "symbol": 'A"B'}),
+        ("fault", {"fault": "symbol.new"}),
+        ("regime", {"regime": "busy", "for": -5}),
+        ("regime", {"regime": "nonsense"}),
+    ],
+)
+def test_a_request_that_means_nothing_is_refused_and_changes_nothing(verb: str, body: dict) -> None:
+    async def test() -> None:
+        async with market() as standin:
+            assert (await post(standin, verb, **body)).status == 400
+            assert standin.injections == []
+
+    run(test())
+
+
+def test_odd_numbers_are_no_numbers() -> None:
+    async def test() -> None:
+        async with market() as standin:
+            huge = "9" * 5000
+            assert (await get(standin, "/_standin/truth/book", symbol="BTCUSDT", update_id=huge)).status == 400
+            assert (await get(standin, "/_standin/faults", since=huge)).json == []
+            book = (await get(standin, "/api/v3/depth", symbol="BTCUSDT", limit=5)).json
+            cut = await get(standin, "/_standin/truth/book", symbol="BTCUSDT", update_id=book["lastUpdateId"], levels=5)
+            assert list(cut.json["bids"].items()) == [tuple(level) for level in book["bids"]]
+            async with connect(standin, "/ws") as socket:
+                await socket.send("[" * 100_000)
+                assert json.loads(await socket.recv())["error"]["code"] == 3
 
     run(test())

@@ -56,9 +56,10 @@ def test_a_sleeper_wakes_at_its_virtual_moment_also_when_the_rate_changes_meanwh
 
 def test_the_delays_of_a_seed_lie_within_their_bounds_and_are_the_same_again() -> None:
     delays, again, other = Delays("synthetic:7"), Delays("synthetic:7"), Delays("synthetic:8")
-    drawn = [(*delays.depth_us(), delays.lag_us()) for _ in range(500)]
-    assert drawn == [(*again.depth_us(), again.lag_us()) for _ in range(500)]
-    assert drawn != [(*other.depth_us(), other.lag_us()) for _ in range(500)]
+    drawn = [(*delays.depth_us("A", ms), delays.lag_us("A", ms)) for ms in range(500)]
+    again.lag_us("B", 3)  # what others ask changes nothing
+    assert drawn == [(*again.depth_us("A", ms), again.lag_us("A", ms)) for ms in range(500)]
+    assert drawn != [(*other.depth_us("A", ms), other.lag_us("A", ms)) for ms in range(500)]
     for bounds, values in zip((DELAY_US, AGE_US, LAG_US), zip(*drawn, strict=True), strict=True):
         low, high = bounds
         assert low <= min(values) < low + (high - low) // 20

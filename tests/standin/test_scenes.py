@@ -54,7 +54,9 @@ def mids(tickers: list[dict[str, Any]]) -> list[float]:
     return [(float(t["b"]) + float(t["a"])) / 2 for t in tickers if Decimal(t["b"]) and Decimal(t["a"])]
 
 
-@pytest.mark.parametrize("name", [name for name in ACTIONS if not name.startswith(("scene.empty", "diff."))])
+@pytest.mark.parametrize(
+    "name", [name for name in ACTIONS if not name.startswith(("scene.empty", "diff.id", "symbol.new", "symbol.delisted"))]
+)
 def test_whatever_is_done_the_diffs_stay_whole_and_the_book_true_and_the_label_ends(name: str) -> None:
     watched = Watched()
     watched.act(name, for_s=2.0, times=10)
@@ -67,6 +69,67 @@ def test_whatever_is_done_the_diffs_stay_whole_and_the_book_true_and_the_label_e
     watched.run(130)  # a crash comes back over two minutes
     assert label.end_ms is not None
     assert label.start_ms <= label.end_ms <= START_MS + 140_000
+
+
+def test_what_lasts_ends_with_the_next_of_its_kind_and_not_before() -> None:
+    """A regime and a state without an end; a timed one that is overtaken does not end its successor."""
+    watched = Watched()
+    watched.act("regime.busy", for_s=2)
+    watched.act("regime.quiet")
+    watched.act("symbol.halt", for_s=1)
+    watched.act("symbol.break")
+    watched.run(5)
+    busy, quiet, halt, broken = watched.market.labels
+    assert (busy.end_ms, halt.end_ms) == (busy.start_ms, halt.start_ms)
+    assert (quiet.end_ms, broken.end_ms) == (None, None)
+    assert watched.market.exchange_info()[0]["status"] == "BREAK"
+    watched.act("regime.normal")
+    watched.act("symbol.trading")
+    assert (quiet.end_ms, broken.end_ms) == (START_MS + 10_000, START_MS + 10_000)
+
+
+def test_two_bands_without_levels_end_each_by_itself() -> None:
+    watched = Watched()
+    watched.act("scene.vacuum", side="bid", bp=10, for_s=2)
+    watched.act("scene.vacuum", side="ask", bp=20, for_s=8)
+    watched.run(7)
+    label = watched.market.labels[1]
+    low, high = Decimal(label.low or 0), Decimal(label.high or 0)
+    assert not [price for price in watched.book.asks if low <= price <= high]
+
+
+def test_a_symbol_in_halt_makes_no_trade_whatever_is_played() -> None:
+    watched = Watched()
+    watched.act("scene.takers", for_s=10, count=100)
+    watched.run(1)
+    watched.act("symbol.halt", for_s=3)
+    watched.run(0.2)
+    assert not any(watched.run(2.5).values())
+    assert watched.run(3)["trade"]
+    watched.act("symbol.halt")
+    with pytest.raises(UnknownAction, match="does not trade"):
+        watched.act("scene.wall")
+
+
+def test_a_burst_is_one_frame_of_thousands_of_entries() -> None:
+    watched = Watched()
+    watched.act("diff.burst", levels=1000)
+    frames = watched.run(0.3)["depth@100ms"]
+    assert max(len(frame["b"]) + len(frame["a"]) for frame in frames) > 1900
+    watched.assert_true()
+
+
+def test_a_wall_at_the_end_of_prices_stands_at_the_first_tick_and_none_outgrows_the_exchanges_cap() -> None:
+    watched = Watched()
+    watched.act("regime.crash", for_s=5)
+    watched.run(5)
+    watched.act("scene.wall", side="bid", bp=9999, times=10_000)
+    watched.run(1)
+    assert min(watched.book.bids) >= Decimal("0.01")
+    watched.act("scene.wall", side="ask", bp=1, times=10**12)
+    watched.run(1)
+    assert max(watched.book.asks.values()) <= Decimal("92233720368.54775807")
+    watched.assert_true()
 
 
 def test_a_regime_changes_how_much_happens() -> None:
@@ -269,9 +332,16 @@ def test_symbols_come_and_go() -> None:
     assert market.symbols == (SYMBOL, "SOLUSDT")
     frames = market.advance(market.start_ns + 60 * SECOND_NS)
     assert {frame.symbol for frame in frames} == {SYMBOL, "SOLUSDT"}
+    before = market.tape(SYMBOL).last_ids
+    last = market.frame_end(SYMBOL)
     market.act(SYMBOL, Action(name="symbol.delisted"))
     assert [info["symbol"] for info in market.exchange_info()] == ["SOLUSDT"]
     assert {frame.symbol for frame in market.advance(market.start_ns + 120 * SECOND_NS)} == {"SOLUSDT"}
+    assert market.book(SYMBOL, last) is not None
+    market.act(SYMBOL, Action(name="symbol.new"))
+    frames = market.advance(market.start_ns + 150 * SECOND_NS)
+    again = [json.loads(frame.payload) for frame in frames if frame.stream == "btcusdt@aggTrade"]
+    assert again[0]["a"] == before[0] + 1  # the chains go on
 
 
 @pytest.mark.parametrize(("symbol", "name"), [(SYMBOL, "scene.nonsense"), ("NOSUCH", "scene.wall"), (SYMBOL, "symbol.new")])

@@ -3,7 +3,7 @@
 Keys and their order: docs/exchange.md and Binance rest-api.md.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any
 
 import msgspec
@@ -22,16 +22,23 @@ class Answers:
     """Each method takes the parameters and returns the body, or raises ApiError."""
 
     def __init__(
-        self, source: Source, limits: Limits, lag_us: Callable[[str], int], shown: Callable[[str, list[AggTrade]], list[AggTrade]]
+        self,
+        source: Source,
+        limits: Limits,
+        *,
+        lag_us: Callable[[str], int],
+        hidden: Mapping[str, Set[int]],
+        shown: Callable[[str, list[AggTrade]], list[AggTrade]],
     ) -> None:
-        """limits: what exchangeInfo tells. lag_us: how far the database is behind at this moment. shown: what it has of rows.
+        """limits: what exchangeInfo tells. lag_us: how far the database is behind at this moment, of a symbol.
 
-        Both take a symbol.
+        hidden: aggregates of a symbol that it does not have. shown: what of a page is given out.
         """
         self._source = source
         self._limits = limits
         self._lag_us = lag_us
         self._shown = shown
+        self._hidden = hidden
         self._shown_us: dict[str, int] = {}  # symbol -> up to when its trades have been in the database
 
     # The exchange ---------------------------------------------------------------
@@ -94,15 +101,19 @@ class Answers:
     def agg_trades(self, params: Params) -> bytes:
         """From the database."""
         symbol, limit = self.served(params), params.limit(500)
+        from_id, start_us = params.number("fromId"), params.time_us("startTime")
+        hidden = self._hidden.get(symbol, frozenset())
         rows = self._source.tape(symbol).aggregates(
-            from_id=params.number("fromId"),
-            start_us=params.time_us("startTime"),
+            from_id=from_id,
+            start_us=start_us,
             end_us=params.time_us("endTime", end=True),
-            limit=limit,
+            limit=limit + len(hidden),
             until_us=self._stored_us(symbol),
             in_us=params.in_us,
         )
-        return msgspec.json.encode(self._shown(symbol, rows))
+        there = [row for row in rows if row.a not in hidden]
+        page = there[-limit:] if from_id is None and start_us is None else there[:limit]
+        return msgspec.json.encode(self._shown(symbol, page))
 
     def klines(self, params: Params) -> bytes:
         """Candles by their opening; the last may be open."""

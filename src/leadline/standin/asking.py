@@ -48,7 +48,7 @@ def decoded(text: str | bytes) -> dict[str, object]:
     """One control message. Raises Refused."""
     try:
         asked = msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise Refused(3, "Invalid JSON: expected value at line 1 column 1") from error
     if not isinstance(asked, dict):
         raise Refused(2, "Invalid request: expected a map at line 1 column 1")

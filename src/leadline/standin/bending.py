@@ -9,11 +9,12 @@ from collections.abc import Callable
 import msgspec
 from msgspec import Struct
 
-from leadline.standin.faults import FRAME_FAULTS, STREAMS, FaultRequest, Faults, Rule
+from leadline.standin.faults import FRAME_FAULTS, HOLD_BACK, STREAMS, FaultRequest, Faults, Kept, Rule
 from leadline.standin.source import Diff, Frame, fixed, text
 
 _TIMES = re.compile(rb'"([ET])":(\d+)')
 _EVENT_TIME = re.compile(rb'"E":(\d+)')
+_BENDS = (*FRAME_FAULTS, HOLD_BACK)
 OFF_BOOK_PERCENT = 10  # how far from the price fills of the insurance fund were seen
 
 
@@ -58,7 +59,7 @@ class Bending:
     @property
     def private(self) -> bool:
         """Whether some connection is sent something else than the others."""
-        return any(rule.request.client is not None for rule in self._faults.rules(FRAME_FAULTS))
+        return any(rule.request.client is not None for rule in self._faults.rules(_BENDS))
 
     def messages(self, frame: Frame) -> list[Message]:
         """What is sent for a frame: itself, something else, several, or nothing."""
@@ -70,7 +71,7 @@ class Bending:
 
     def _through(self, client: int | None, frame: Frame, messages: list[Message]) -> list[Message]:
         out = messages
-        for rule in self._faults.rules(FRAME_FAULTS):
+        for rule in self._faults.rules(_BENDS):
             if rule.request.client == client and _concerns(rule.request, frame):
                 out = [sent for message in out for sent in self._bent(rule, frame, message)]
         return out
@@ -78,7 +79,7 @@ class Bending:
     def _bent(self, rule: Rule, frame: Frame, message: Message) -> list[Message]:
         request = rule.request
         way = request.fault.partition(".")[2]
-        if rule.ended:  # it only lets go what it holds
+        if rule.ended or (rule.left == 0 and frame.stream in rule.kept):
             return self._let_go(rule, frame, message)
         match way:
             case "drop" | "silent" | "hole":
@@ -87,8 +88,10 @@ class Bending:
                     self._hide(frame)
             case "duplicate":
                 out = [message, message]
-            case "reorder" | "delay":
-                return self._held_back(rule, frame, message)
+            case "reorder":
+                return self._reordered(rule, frame, message)
+            case "delay" | "ahead, the stream":
+                return self._delayed(rule, frame, message)
             case "malformed":
                 out = [Message(message.stream, message.payload[:-1] + b",}")]
             case "truncated":
@@ -115,60 +118,62 @@ class Bending:
             case "off_book":
                 out = [message, Message(message.stream, _off_book(message.payload))]
             case _:
-                out = [Message(message.stream, _other_times(request, message.payload))]
+                payload = _other_times(request, message.payload)
+                if payload == message.payload:  # a frame that tells no time
+                    return [message]
+                out = [Message(message.stream, payload)]
         self._struck(rule, frame, out)
         return out
 
-    def _held_back(self, rule: Rule, frame: Frame, message: Message) -> list[Message]:
-        """reorder: the frame waits for its successor. delay: each waits until `events` more have come."""
-        wait = 1 if rule.request.fault.endswith("reorder") else rule.request.events
-        if rule.left == 0:
-            return self._let_go(rule, frame, message)
-        rule.held.append(message)
-        self._faults.record(
-            rule.request.fault,
-            frame.at_ns,
-            symbol=frame.symbol,
-            client=rule.request.client,
-            ids=_ids.decode(frame.payload).pair(),
-            detail=f"held for {wait} more of its stream",
-        )
-        if wait == 1:  # reorder: once the second has come, both go, in the other order
-            if len(rule.held) == 1:
-                return []
-            out, rule.held = rule.held[::-1], []
-            self._faults.used(rule)
-            return [each for each in out if isinstance(each, Message)]
+    def _reordered(self, rule: Rule, frame: Frame, message: Message) -> list[Message]:
+        """The frame waits for the next one of its stream, and comes after it."""
+        kept = rule.kept.pop(frame.stream, None)
+        if kept is not None:
+            self._struck(rule, frame, [message, *kept.held])
+            return [message, *kept.held]
+        rule.kept[frame.stream] = kept = Kept()
+        kept.held.append(message)
+        self._struck(rule, frame, [], use=False)
+        return []
+
+    def _delayed(self, rule: Rule, frame: Frame, message: Message) -> list[Message]:
+        """The frame waits until `events` more of its stream wait behind it; when the fault is over, all come with the next."""
+        kept = rule.kept.setdefault(frame.stream, Kept())
+        kept.held.append(message)
+        rule.seen += 1
         if rule.left is not None:
             rule.left -= 1
-            if not rule.left:
-                rule.from_id = 0  # what is held still has to go
-        out = [rule.held.pop(0)] if len(rule.held) > wait else []
-        return [each for each in out if isinstance(each, Message)]
+        out = [kept.held.pop(0)] if len(kept.held) > rule.request.events else []
+        self._struck(rule, frame, out, use=False)
+        return out
 
     def _let_go(self, rule: Rule, frame: Frame, message: Message) -> list[Message]:
-        out = [each for each in rule.held if isinstance(each, Message)]
-        rule.held = []
-        if rule.request.fault.endswith("split") and rule.from_id is not None:
+        """What was kept of the stream goes out before the frame; one that was cut is made whole."""
+        kept = rule.kept.pop(frame.stream, None)
+        if not rule.kept:
+            self._faults.end(rule)
+        if kept is None:
+            return [message]
+        if kept.from_id is not None:
             last = _ids.decode(frame.payload).u
             assert last is not None
-            rest = self._diff(frame.symbol, rule.from_id, last)
+            rest = self._diff(frame.symbol, kept.from_id, last)
             message = message if rest is None else Message(message.stream, _rewritten(message.payload, rest))
-        rule.from_id = None
-        self._faults.end(rule)
-        return [*out, message]
+        return [*kept.held, message]
 
     def _split(self, rule: Rule, frame: Frame, message: Message) -> Message | None:
         """The frame ends in its middle, and its rest begins the next one: other borders, the same history."""
         ids = _ids.decode(frame.payload)
         if ids.U is None or ids.u is None:
             return None
-        first = ids.U if rule.from_id is None else rule.from_id
+        kept = rule.kept.get(frame.stream) or Kept()
+        first = ids.U if kept.from_id is None else kept.from_id
         last = (first + ids.u) // 2
         diff = self._diff(frame.symbol, first, last)
         if diff is None:
             return None
-        rule.from_id = last + 1
+        kept.from_id = last + 1
+        rule.kept[frame.stream] = kept
         return Message(message.stream, _rewritten(message.payload, diff))
 
     def _hide(self, frame: Frame) -> None:
@@ -176,7 +181,7 @@ class Bending:
         if isinstance(agg_id, int):
             self._faults.hidden.setdefault(frame.symbol, set()).add(agg_id)
 
-    def _struck(self, rule: Rule, frame: Frame, out: list[Message]) -> None:
+    def _struck(self, rule: Rule, frame: Frame, out: list[Message], *, use: bool = True) -> None:
         detail = " ".join(str(len(sent.payload)) for sent in out) + " bytes" if out else "nothing sent"
         self._faults.record(
             rule.request.fault,
@@ -186,7 +191,8 @@ class Bending:
             ids=_ids.decode(frame.payload).pair(),
             detail=detail,
         )
-        self._faults.used(rule)
+        if use:
+            self._faults.used(rule)
 
 
 def _concerns(request: FaultRequest, frame: Frame) -> bool:
@@ -195,6 +201,8 @@ def _concerns(request: FaultRequest, frame: Frame) -> bool:
     kind = request.fault.partition(".")[0]
     if request.fault == "trades.off_book":
         return frame.stream.endswith("@trade")
+    if request.fault == HOLD_BACK:
+        return frame.stream.endswith(STREAMS["diff"])
     return frame.stream.endswith(STREAMS.get(kind, (request.stream,)))
 
 

@@ -1,5 +1,6 @@
 """The control path under /_standin/: what state the stand-in is in, and what it is to do (docs/standin.md)."""
 
+import asyncio
 import ipaddress
 from collections.abc import Callable
 from typing import Annotated
@@ -8,13 +9,15 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from leadline.standin.faults import FaultRequest, Faults, UnknownFault
+from leadline.standin.faults import FaultRequest, Faults, Seconds, UnknownFault
 from leadline.standin.limits import Limits
 from leadline.standin.player import Player
 from leadline.standin.rest import Rest
 from leadline.standin.sockets import Hub
+from leadline.standin.source import TrueBook, fixed
 
 TRADES_MAX = 100_000
+DIGITS_MAX = 18
 
 
 class Control:
@@ -31,9 +34,10 @@ class Control:
         enabled: bool,
         resume: Callable[[], None],
         answer: Callable[[], None],
+        check: Callable[[FaultRequest], None],
         fault: Callable[[FaultRequest], None],
     ) -> None:
-        """resume, answer, fault: what POST does beside the player."""
+        """resume, answer, fault: what POST does beside the player. check: raises UnknownFault for what cannot be done."""
         self._player = player
         self._source = player.source
         self._hub = hub
@@ -43,6 +47,7 @@ class Control:
         self._enabled = enabled
         self._resume = resume
         self._answer = answer
+        self._check = check
         self._fault = fault
 
     def routes(self) -> list[web.RouteDef]:
@@ -123,27 +128,29 @@ class Control:
     async def _get_faults(self, request: web.Request) -> web.Response:
         """Every injection with number above query `since`."""
         _only_loopback(request)
-        since = request.query.get("since", "0")
-        return self._json(self._faults.log[int(since) if since.isdecimal() else 0 :])
+        since = _number(request, "since") or 0
+        return self._json([injection for injection in self._faults.log if injection.n > since])
 
     async def _get_book(self, request: web.Request) -> web.Response:
-        """The truth at query `symbol`, `update_id`."""
+        """The truth at query `symbol`, `update_id`; `levels`: so many a side, best first. Old ids are worked out in a thread."""
         _only_loopback(request)
-        symbol, update_id = request.query.get("symbol", ""), request.query.get("update_id", "")
-        if symbol not in self._source.symbols or not update_id.isdecimal():
-            return self._json({"error": "symbol or update_id is missing or not served"}, status=400)
-        book = self._source.book(symbol, int(update_id))
+        symbol, update_id = request.query.get("symbol", ""), _number(request, "update_id")
+        if not symbol or update_id is None:
+            return self._json({"error": "symbol or update_id is missing"}, status=400)
+        book = self._source.book(symbol, update_id, kept_only=True)
         if book is None:
-            return self._json({"error": "the book at this id is not kept, or no event ends there"}, status=404)
-        return self._json(book)
+            book = await asyncio.to_thread(self._source.book, symbol, update_id)
+        if book is None:
+            return self._json({"error": "there is no book at this id, or (of a recording) no event ends there"}, status=404)
+        levels = _number(request, "levels")
+        return self._json(book if levels is None else _cut(book, levels))
 
     async def _get_trades(self, request: web.Request) -> web.Response:
         """Every aggregate trade of query `symbol` from `from_id` to `to_id`, sent or not; at most TRADES_MAX of them."""
         _only_loopback(request)
-        symbol, ids = request.query.get("symbol", ""), [request.query.get(name, "") for name in ("from_id", "to_id")]
-        if symbol not in self._source.symbols or not all(number.isdecimal() for number in ids):
+        symbol, first, last = request.query.get("symbol", ""), _number(request, "from_id"), _number(request, "to_id")
+        if symbol not in self._source.symbols or first is None or last is None:
             return self._json({"error": "symbol, from_id or to_id is missing or not served"}, status=400)
-        first, last = map(int, ids)
         limit = min(max(0, last - first + 1), TRADES_MAX)
         rows = self._source.tape(symbol).aggregates(from_id=first, start_us=None, end_us=None, limit=limit)
         return self._json([row for row in rows if row.a <= last])
@@ -170,11 +177,13 @@ class Control:
                     await self._set_clock(msgspec.json.decode(await request.read(), type=_ClockRequest))
                 case "fault" | "faults":
                     said = msgspec.json.decode(await request.read(), type=list[FaultRequest] | FaultRequest)
-                    for each in said if isinstance(said, list) else [said]:
-                        self._fault(each)
+                    asked = said if isinstance(said, list) else [said]
+                    for check_first in (self._check, self._fault):
+                        for each in asked:
+                            check_first(each)
                 case "regime":
-                    asked = msgspec.json.decode(await request.read(), type=_RegimeRequest)
-                    self._fault(FaultRequest(fault=f"regime.{asked.regime}", symbol=asked.symbol, for_s=asked.for_s))
+                    wanted = msgspec.json.decode(await request.read(), type=_RegimeRequest)
+                    self._fault(FaultRequest(fault=f"regime.{wanted.regime}", symbol=wanted.symbol, for_s=wanted.for_s))
                 case _:
                     return self._json({"error": "resume, answer, pause, clock, faults, or regime"}, status=404)
         except (msgspec.MsgspecError, UnknownFault) as error:
@@ -204,7 +213,18 @@ class _ClockRequest(msgspec.Struct, forbid_unknown_fields=True):
 class _RegimeRequest(msgspec.Struct, forbid_unknown_fields=True, rename={"for_s": "for"}):
     regime: str
     symbol: str = ""
-    for_s: float | None = None
+    for_s: Seconds | None = None
+
+
+def _number(request: web.Request, name: str) -> int | None:
+    text = request.query.get(name, "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= DIGITS_MAX else None
+
+
+def _cut(book: TrueBook, levels: int) -> TrueBook:
+    bids = sorted(book.bids.items(), key=lambda level: fixed(level[0]), reverse=True)[:levels]
+    asks = sorted(book.asks.items(), key=lambda level: fixed(level[0]))[:levels]
+    return msgspec.structs.replace(book, bids=dict(bids), asks=dict(asks))
 
 
 def _only_loopback(request: web.Request) -> None:

@@ -30,7 +30,9 @@ class Derived:
     def __init__(self, source: Source) -> None:
         """source: its own streams are left alone."""
         self._source = source
+        self._listed: tuple[str, ...] = ()
         self._symbols: dict[str, str] = {}
+        self._heard: dict[str, None] = {}
         self.restart()
         self._fast: dict[str, tuple[str, Make]] = {}  # stream -> (symbol, how)
         self._slow: dict[str, tuple[str, Make]] = {}
@@ -45,12 +47,17 @@ class Derived:
 
     def hear(self, stream: str) -> None:
         """Somebody listens to it now. No effect for what the source sends itself, and for what nobody can send."""
+        self._heard[stream] = None
+        self._make_known(stream)
+
+    def _make_known(self, stream: str) -> None:
         found = self._how(stream)
         if found is not None and not self._source.recorded(stream):
             (self._fast if stream.endswith("@100ms") else self._slow)[stream] = found
 
     def forget(self, stream: str) -> None:
         """Nobody listens to it any more."""
+        self._heard.pop(stream, None)
         self._fast.pop(stream, None)
         self._slow.pop(stream, None)
 
@@ -62,6 +69,8 @@ class Derived:
     def tick(self, at_ns: int) -> list[Frame]:
         """What is due at that moment, which the source has reached."""
         frames: list[Frame] = []
+        if self._source.symbols != self._listed:
+            self._list()
         if at_ns % FAST_NS == 0:
             self._make(frames, at_ns, self._fast)
         if (at_ns - AFTER_MS * 1_000_000) % SECOND_NS == 0:
@@ -73,6 +82,15 @@ class Derived:
             self._make(frames, at_ns, self._slow)
         return frames
 
+    def _list(self) -> None:
+        """Symbols have come or gone: so do their streams."""
+        self._listed = self._source.symbols
+        self._symbols = {symbol.lower(): symbol for symbol in self._listed}
+        self._fast.clear()
+        self._slow.clear()
+        for stream in self._heard:
+            self._make_known(stream)
+
     @staticmethod
     def _make(frames: list[Frame], at_ns: int, streams: dict[str, tuple[str, Make]]) -> None:
         for stream, (symbol, make) in streams.items():
@@ -80,8 +98,8 @@ class Derived:
 
     def _how(self, stream: str) -> tuple[str, Make] | None:
         lower, _, kind = stream.partition("@")
-        if len(self._symbols) != len(self._source.symbols):
-            self._symbols = {symbol.lower(): symbol for symbol in self._source.symbols}
+        if self._source.symbols != self._listed:
+            self._list()
         symbol = self._symbols.get(lower)
         if symbol is None:
             return None

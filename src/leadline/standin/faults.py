@@ -4,8 +4,9 @@ place where one strikes asks here what is to be done.
 A fault is switched on by one object (`FaultRequest`); each time it strikes, one `Injection` is appended to `log`.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -44,13 +45,16 @@ SOCKET_FAULTS = tuple(
         "tls_error",
     )
 )
-MARKET_FAULTS = (*ACTIONS, "symbol.new", "symbol.delisted")
+MARKET_FAULTS = tuple(ACTIONS)
 ALL_FAULTS = (
     *FRAME_FAULTS, *SNAPSHOT_FAULTS, *REST_FAULTS, *CONTROL_FAULTS, *SOCKET_FAULTS, "limits.weight", *MARKET_FAULTS, "clear",
 )  # fmt: skip
 
+HOLD_BACK = "snapshot.ahead, the stream"  # what a struck `snapshot.ahead` does to frames
+LOG_MAX = 200_000  # injections kept
+
 Seconds = Annotated[float, Meta(ge=0, le=1e9)]
-Count = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 
 
 class FaultRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"for_s": "for"}):
@@ -67,24 +71,24 @@ class FaultRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     for_s: Seconds | None = None
     stream: str = ""  # what its name ends with
     events: Annotated[int, Meta(ge=1, le=4000)] = 20  # depth frames
-    levels: Count = 20
+    levels: Annotated[int, Meta(ge=1, le=5000)] = 1000
     delay_s: Seconds = 2.0
-    ms: int = 1000
+    ms: Annotated[int, Meta(ge=0, le=10**12)] = 1000
     rows: Annotated[int, Meta(ge=0)] = 1
     path: str = ""  # last part of the REST path, such as "depth"; "" = any
     status: Annotated[int, Meta(ge=100, le=599)] = 500
     body: str | None = None  # null: what the exchange says with that status
     content_type: str = "application/json"
     retry_after_s: int = 1
-    value: int | None = None
+    value: Annotated[int, Meta(ge=0, le=10**12)] | None = None
     code: Annotated[int, Meta(ge=1000, le=4999)] = 1001
     reason: str = ""
     lead_s: Seconds | None = None  # until the cut that was announced; null: it never comes
-    shape: str = ""  # raw, combined or api; "" = as the connection is
+    shape: Literal["", "raw", "combined", "api"] = ""  # "" = as the connection is
     bytes_per_s: Count = 1000
-    side: str = "bid"
+    side: Literal["bid", "ask"] = "bid"
     bp: Annotated[int, Meta(ge=1, le=9999)] = 5
-    times: Count = 50
+    times: Annotated[int, Meta(ge=1, le=10_000)] = 50
 
     @property
     def strikes(self) -> int | None:
@@ -97,7 +101,9 @@ class FaultRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def action(self) -> Action:
         """As something done to the market."""
         count = 20 if self.count is UNSET or self.count is None else self.count
-        return Action(name=self.fault, for_s=self.for_s, side=self.side, bp=self.bp, times=self.times, count=count)
+        return Action(
+            name=self.fault, for_s=self.for_s, side=self.side, bp=self.bp, times=self.times, count=count, levels=self.levels
+        )
 
 
 class Injection(Struct, frozen=True, omit_defaults=True):
@@ -113,16 +119,24 @@ class Injection(Struct, frozen=True, omit_defaults=True):
     detail: str = ""
 
 
+class Kept:
+    """What a rule keeps of one stream. held: messages that wait for their turn. from_id: where its next frame has to begin."""
+
+    def __init__(self) -> None:
+        self.held: list[Any] = []
+        self.from_id: int | None = None
+
+
 class Rule:
-    """A request that is switched on. held: messages that wait for their turn. from_id: where the next frame has to begin."""
+    """A request that is switched on, and what it keeps of each stream until it lets go. seen: frames it has held so far."""
 
     def __init__(self, request: FaultRequest) -> None:
         """left: how often it still strikes; None = until it ends."""
         self.request = request
         self.left = request.strikes
         self.ended = False
-        self.held: list[object] = []
-        self.from_id: int | None = None
+        self.seen = 0
+        self.kept: dict[str, Kept] = {}
 
 
 class UnknownFault(ValueError):
@@ -133,7 +147,8 @@ class Faults:
     """The switches, and `log`: every injection so far."""
 
     def __init__(self) -> None:
-        self.log: list[Injection] = []
+        self.log: deque[Injection] = deque(maxlen=LOG_MAX)
+        self._count = 0
         self.hidden: dict[str, set[int]] = {}  # symbol -> aggregate ids that nobody will ever be given
         self._rules: list[Rule] = []
 
@@ -156,9 +171,9 @@ class Faults:
             self.end(rule)
 
     def end(self, rule: Rule) -> None:
-        """It strikes no more; frames that it held go out with the next one of theirs."""
+        """It strikes no more; what it kept of a stream goes out with the stream's next frame."""
         rule.ended = True
-        if not rule.held and rule.from_id is None and rule in self._rules:
+        if not rule.kept and rule in self._rules:
             self._rules.remove(rule)
 
     def record(
@@ -173,7 +188,8 @@ class Faults:
     ) -> None:
         """Append an injection."""
         first, last = ids or (None, None)
-        self.log.append(Injection(len(self.log) + 1, at_ns, fault, symbol, client, first, last, detail))
+        self._count += 1
+        self.log.append(Injection(self._count, at_ns, fault, symbol, client, first, last, detail))
 
     def rules(self, names: tuple[str, ...]) -> Iterator[Rule]:
         """Those of these names that are on, oldest first."""
@@ -186,17 +202,18 @@ class Faults:
             if rule.left <= 0:
                 self.end(rule)
 
-    def hold_back(self, symbol: str, events: int) -> Callable[[], int]:
-        """From now on that many depth frames of the symbol wait and then come together; returns how many wait by now."""
-        rule = Rule(FaultRequest(fault="diff.delay", symbol=symbol, events=events, count=events))
+    def hold_back(self, symbol: str, events: int) -> Rule:
+        """From now on that many depth frames of the symbol wait, and then come together (`snapshot.ahead`)."""
+        rule = Rule(FaultRequest(fault=HOLD_BACK, symbol=symbol, events=events, count=events))
         self._rules.append(rule)
-        return lambda: len(rule.held)
+        return rule
 
     def struck(self, fault: str, at_ns: int, *, symbol: str = "", client: int | None = None) -> FaultRequest | None:
         """The request of that name that strikes this symbol or connection, if one is on; recorded and used up."""
         for rule in self.rules((fault,)):
             request = rule.request
-            if not rule.ended and request.symbol in ("", symbol) and request.client in (None, client):
+            elsewhere = symbol and request.symbol not in ("", symbol)
+            if not rule.ended and not elsewhere and (client is None or request.client in (None, client)):
                 self.used(rule)
                 self.record(fault, at_ns, symbol=symbol, client=client)
                 return request
@@ -206,7 +223,8 @@ class Faults:
         """The request that strikes a REST call. path: its last part."""
         for rule in self.rules((fault,)):
             request = rule.request
-            if not rule.ended and (not path or request.path in ("", path)) and request.symbol in ("", symbol):
+            elsewhere = symbol and request.symbol not in ("", symbol)
+            if not rule.ended and not elsewhere and request.path in ("", path):
                 self.used(rule)
                 self.record(fault, at_ns, symbol=symbol, detail=f"{path} {request.status}" if fault == "rest.status" else path)
                 return request

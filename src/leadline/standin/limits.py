@@ -71,7 +71,7 @@ class MessageRate:
 class Charged(Struct, frozen=True):
     """What became of a request: status 200, 429 or 418, the weight used in this minute, and when to come back.
 
-    raw: it was the number of requests that was too high, not their weight.
+    raw: it was the number of requests that was too high, not their weight. path: the last part of the request's.
     """
 
     status: int
@@ -79,6 +79,7 @@ class Charged(Struct, frozen=True):
     retry_after_s: int = 0
     banned_until_ms: int = 0
     raw: bool = False
+    path: str = ""
 
 
 class Bans:

@@ -18,7 +18,8 @@ from leadline.standin.truth import Ledger
 
 SLOT_US = 100_000
 FRAME_ENDS_KEPT = 4_096
-TEXTS_KEPT = 50_000
+TEXTS_KEPT = 5_000
+QUANTITY_MAX_E8 = 2**63 - 1  # the exchange's own cap
 
 
 class Spec(Struct, frozen=True, kw_only=True):
@@ -67,14 +68,18 @@ class Side:
 class Listing:
     """Who acts on it sets `now_us`; what it has to tell waits in `frames`."""
 
-    def __init__(self, seed: int | str, spec: Spec, start_us: int, tape: Tape, ids: tuple[int, int, int]) -> None:
-        """An empty book. ids: last update, aggregate and trade id before the start."""
+    def __init__(
+        self, seed: int | str, spec: Spec, start_us: int, tape: Tape, ids: tuple[int, int, int], kept_chunks: int
+    ) -> None:
+        """An empty book. ids: last update, aggregate and trade id before the start. kept_chunks: of the truth."""
         self.spec = spec
         self.tape = tape
+        self._lots_max = QUANTITY_MAX_E8 // spec.lot_e8
         self.bids, self.asks = Side(-1), Side(1)
         self.now_us = start_us
         self.frames: list[Frame] = []
-        self.ledgers = [Ledger(ids[0], {}, {})]
+        self._kept_chunks = kept_chunks
+        self.ledgers = [Ledger(ids[0], {}, {}, kept_chunks)]
         self.sent_id = ids[0]
         self.frame_ends = deque([ids[0]], maxlen=FRAME_ENDS_KEPT)
         self._agg_id, self._trade_id = ids[1:]
@@ -91,12 +96,12 @@ class Listing:
 
     def open(self) -> None:
         """The book as it stands is where the ids begin."""
-        self.ledgers = [Ledger(self.ledger.first_id, self.bids.levels(), self.asks.levels())]
+        self.ledgers = [Ledger(self.ledger.first_id, self.bids.levels(), self.asks.levels(), self._kept_chunks)]
 
     def restart_ids(self, by: int) -> None:
         """Update ids go on that much lower, as after a restart of the exchange: the frame under way is lost."""
         first_id = self.ledger.last_id - by
-        self.ledgers.append(Ledger(first_id, self.bids.levels(), self.asks.levels()))
+        self.ledgers.append(Ledger(first_id, self.bids.levels(), self.asks.levels(), self._kept_chunks))
         self.sent_id = first_id
         self.frame_ends = deque([first_id], maxlen=FRAME_ENDS_KEPT)
         self._touched = ({}, {})
@@ -112,6 +117,7 @@ class Listing:
 
     def change(self, side: Side, key: int, quantity: int) -> None:
         """One level change: the next update id; a ticker if the touch is another now. Without effect where nothing changes."""
+        quantity = min(quantity, self._lots_max)
         if side.quantities.get(key, 0) == quantity:
             return
         best = side.keys[0] if side.keys else None

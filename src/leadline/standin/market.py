@@ -6,6 +6,7 @@ Output depends on (seed, symbols' specs, start, actions) alone. Symbols do not t
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import heapify, heappush, heapreplace
 
+from leadline.standin import truth
 from leadline.standin.draws import Draws
 from leadline.standin.listing import SLOT_US
 from leadline.standin.model import Pair
@@ -69,7 +70,8 @@ class SyntheticMarket:
         draws = Draws(self._seed, symbol, "ids")
         ids = (50_000_000_000 + draws.bits(24), 3_000_000_000 + draws.bits(24), 4_000_000_000 + draws.bits(24))
         past = SeededPast(self._seed, spec, start_us, ids[1:])
-        pair = Pair(self._seed, spec, start_us, Tape(past, opening=spec.price_ticks * spec.tick_e8), ids)
+        kept_chunks = max(truth.KEPT_CHUNKS_LEAST, truth.KEPT_CHUNKS // len(self._first))
+        pair = Pair(self._seed, spec, start_us, Tape(past, opening=spec.price_ticks * spec.tick_e8), ids, kept_chunks)
         if spec.tick_grows_after_s:
             pair.begin(_later(pair, spec.tick_grows_after_s), start_us)
         return pair
@@ -81,24 +83,29 @@ class SyntheticMarket:
 
     # Acting on it ---------------------------------------------------------------
 
+    @property
+    def can_act(self) -> bool:
+        """Always."""
+        return True
+
     def act(self, symbol: str, action: Action) -> None:
         """From now on; what it did is a label. Raises UnknownAction for a name that is none, or a symbol that is not there."""
-        if action.name == "symbol.new" and symbol not in self._symbols:
+        listed = symbol in self._symbols
+        if action.name == "symbol.new":
+            if listed:
+                raise UnknownAction(f"symbol {symbol!r} is listed already")
             self._symbols[symbol] = None
-            self._list(symbol)
-            self._labels.append(Label(symbol, action.name, self._now_us // 1000, self._now_us // 1000))
-            return
-        if symbol not in self._symbols:
+            if symbol not in self._pairs:
+                self._list(symbol)
+        elif not listed:
             raise UnknownAction(f"symbol {symbol!r} is not served")
-        if action.name == "symbol.delisted":
+        elif action.name == "symbol.delisted":
             del self._symbols[symbol]
-            self._due = [due for due in self._due if due[2] is not self._pairs[symbol]]
-            heapify(self._due)
-            self._labels.append(Label(symbol, action.name, self._now_us // 1000, self._now_us // 1000))
-            return
         if action.name not in ACTIONS:
-            raise UnknownAction(f"{action.name!r} is none of {', '.join((*ACTIONS, 'symbol.new', 'symbol.delisted'))}")
+            raise UnknownAction(f"{action.name!r} is none of {', '.join(ACTIONS)}")
         pair, journal = self._pairs[symbol], self._journal[symbol]
+        if action.name.startswith("scene.") and pair.status != "TRADING":
+            raise UnknownAction(f"{symbol} does not trade: {pair.status}")
         journal.append((self._now_us, action))
         self._labels.append(begin(pair, action, self._now_us, Draws(self._seed, symbol, "action", len(journal))))
         self._due = [(each.next_us, n, each) if each is pair else (due, n, each) for due, n, each in self._due]
@@ -137,7 +144,8 @@ class SyntheticMarket:
             while pair.next_us <= limit_us:
                 pair.step()
             if pair.listing.frames:
-                frames += pair.listing.frames
+                if pair.spec.symbol in self._symbols:
+                    frames += pair.listing.frames
                 pair.listing.frames = []
             heapreplace(due, (pair.next_us, n, pair))
         self._now_us = max(self._now_us, until_us)
@@ -182,14 +190,17 @@ class SyntheticMarket:
             bids, asks = sorted(old[0].items(), reverse=True)[:limit], sorted(old[1].items())[:limit]
         return DepthAnswer(depth_body(update_id, pair.texts(bids), pair.texts(asks)), limit)
 
-    def book(self, symbol: str, update_id: int) -> TrueBook | None:
-        """The whole book at any id there ever was; one that is no longer kept takes a part of the time that has passed."""
+    def book(self, symbol: str, update_id: int, *, kept_only: bool = False) -> TrueBook | None:
+        """The whole book at any id there ever was, of symbols that are delisted too.
+
+        An id that is no longer kept takes a part of the time that has passed; it may be asked for beside the loop.
+        """
         pair = self._pairs.get(symbol)
         if pair is None:
             return None
         listing = pair.listing
         ledger: Ledger | None = next((ledger for ledger in reversed(listing.ledgers) if ledger.holds(update_id)), None)
-        if ledger is None and any(each.first_id <= update_id <= each.last_id for each in listing.ledgers):
+        if ledger is None and not kept_only and any(each.first_id <= update_id <= each.last_id for each in listing.ledgers):
             ledger = self._again(symbol, update_id)
         sides = ledger.book(update_id) if ledger else None
         if sides is None:

@@ -57,10 +57,11 @@ NORMAL = Regime("normal")
 
 
 class Scene(NamedTuple):
-    """Something known that happens in the market: its next step, and how it goes on."""
+    """Something known that happens in the market: its next step, how it goes on, and whether it does while nobody trades."""
 
     next_us: int
     steps: Iterator[int]
+    always: bool
 
 
 def _due(scene: Scene) -> int:
@@ -71,20 +72,23 @@ class Pair:
     """The market of one symbol. `step` does what is due at `next_us`; `listing` has the book and tells of it.
 
     What scenes and faults may set: regime, status, frozen_until_us, grid and lot_grid (new levels stand on multiples of so many
-    ticks, in multiples of so many lots), pinned (price stays), banned (keys of a side that nobody quotes).
+    ticks, in multiples of so many lots), pinned (how many scenes hold the price), banned (keys of a side that nobody quotes).
     """
 
-    def __init__(self, seed: int | str, spec: Spec, start_us: int, tape: Tape, ids: tuple[int, int, int]) -> None:
-        """ids: last update, aggregate and trade id before the start."""
+    def __init__(
+        self, seed: int | str, spec: Spec, start_us: int, tape: Tape, ids: tuple[int, int, int], kept_chunks: int
+    ) -> None:
+        """ids: last update, aggregate and trade id before the start. kept_chunks: of the truth."""
         self.spec = spec
-        self.listing = Listing(seed, spec, start_us, tape, ids)
+        self.listing = Listing(seed, spec, start_us, tape, ids, kept_chunks)
         self._bids, self._asks = self.listing.bids, self.listing.asks
         self.regime = NORMAL
         self.status = spec.status
         self.frozen_until_us = 0
         self.grid = self.lot_grid = 1
-        self.pinned = False
-        self.banned: tuple[Side, int, int] | None = None
+        self.pinned = 0
+        self.standing: dict[str, object] = {}  # what holds until the next of its kind: of regimes, of states
+        self.banned: list[tuple[Side, int, int]] = []
         self._scenes: list[Scene] = []  # the one that is due next first
         self._draws = draws = Draws(seed, spec.symbol, "market")
         self._shape()
@@ -115,7 +119,7 @@ class Pair:
         """What is due: at the same microsecond a scene goes first, the touch closes, then an event, then the slot ends."""
         self.listing.now_us = self.next_us
         if self._scenes and self._scenes[0].next_us <= self.listing.now_us:
-            self._play(self._scenes.pop(0).steps)
+            self._play(self._scenes.pop(0))
         elif self._closing is not None and self._closing_us <= self.listing.now_us:
             self._close_touch()
         elif self._event_us <= self.listing.now_us:
@@ -135,10 +139,13 @@ class Pair:
         self.frozen_until_us = max(self.frozen_until_us, until_us)
         self._closing_us = max(self._closing_us, until_us)
 
-    def begin(self, steps: Iterator[int], now_us: int) -> None:
-        """A scene from now on: each of its steps changes the market and gives the time to the next, us."""
+    def begin(self, steps: Iterator[int], now_us: int, *, always: bool = True) -> None:
+        """A scene from now on: each of its steps changes the market and gives the time to the next, us.
+
+        always: also while the symbol does not trade; another one waits.
+        """
         self.listing.now_us = now_us
-        self._play(steps)
+        self._play(Scene(now_us, steps, always))
         self._set_next()
 
     def settle(self) -> None:
@@ -146,10 +153,11 @@ class Pair:
         if self._closing is not None:
             self._close_touch(whole=True)
 
-    def _play(self, steps: Iterator[int]) -> None:
-        wait_us = next(steps, None)
+    def _play(self, scene: Scene) -> None:
+        trades = scene.always or self.status == "TRADING"
+        wait_us = next(scene.steps, None) if trades else SLOT_US
         if wait_us is not None:
-            insort(self._scenes, Scene(self.listing.now_us + wait_us, steps), key=_due)
+            insort(self._scenes, scene._replace(next_us=self.listing.now_us + wait_us), key=_due)
 
     def _set_next(self) -> None:
         next_us = min(self._event_us, self.listing.slot_us)
@@ -327,7 +335,7 @@ class Pair:
             self._come(side, key, self._size(bucket), self._young)
 
     def _come(self, side: Side, key: int, quantity: int, among: list[tuple[Side, int]]) -> None:
-        if self.banned is not None and side is self.banned[0] and self.banned[1] <= key <= self.banned[2]:
+        if any(side is banned and low <= key <= high for banned, low, high in self.banned):
             return
         self.listing.change(side, key, quantity)
         among.append((side, key))

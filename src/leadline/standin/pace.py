@@ -63,20 +63,22 @@ class Pace:
 
 
 class Delays:
-    """How long the exchange takes, by the draws of one seed."""
+    """How long the exchange takes. Drawn from seed, symbol and moment: whoever else asks changes nothing."""
 
     def __init__(self, seed: str) -> None:
         """seed: another one takes other times."""
-        self._draws = Draws(seed, "rest")
+        self._seed = seed
 
-    def depth_us(self) -> tuple[int, int]:
-        """(until a request of depth is served, age of the memory it is served from)."""
-        return self._between(DELAY_US), self._between(AGE_US)
+    def depth_us(self, symbol: str, at_ms: int) -> tuple[int, int]:
+        """(until a request of depth at that moment is served, age of the memory it is served from)."""
+        draws = Draws(self._seed, symbol, "depth", at_ms)
+        return _between(draws, DELAY_US), _between(draws, AGE_US)
 
-    def lag_us(self) -> int:
+    def lag_us(self, symbol: str, at_ms: int) -> int:
         """Of the database behind the streams."""
-        return self._between(LAG_US)
+        return _between(Draws(self._seed, symbol, "lag", at_ms), LAG_US)
 
-    def _between(self, bounds: tuple[int, int]) -> int:
-        low, high = bounds
-        return low + self._draws.below(high - low)
+
+def _between(draws: Draws, bounds: tuple[int, int]) -> int:
+    low, high = bounds
+    return low + draws.below(high - low)

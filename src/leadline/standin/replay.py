@@ -177,13 +177,19 @@ class Recording:
         market = self._markets[symbol]
         return market.bodies_passed < len(market.bodies)
 
-    def book(self, symbol: str, update_id: int) -> TrueBook | None:
+    def book(self, symbol: str, update_id: int, *, kept_only: bool = False) -> TrueBook | None:
         """The book after the frame with that `u`; None if there is none, or it is before the snapshot or behind a hole."""
-        return self._markets[symbol].true_book(update_id)
+        market = self._markets.get(symbol)
+        return market.true_book(update_id) if market else None
 
     def tape(self, symbol: str) -> Tape:
         """The trades passed. Fills are known where `@trade` was captured; they come with their aggregate."""
         return self._markets[symbol].tape
+
+    @property
+    def can_act(self) -> bool:
+        """No."""
+        return False
 
     def act(self, symbol: str, action: Action) -> None:
         """A recording cannot be changed: raises UnknownAction."""

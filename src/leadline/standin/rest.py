@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 from aiohttp import web
+from msgspec import structs
 
 from leadline.clock import Clock
 from leadline.standin.answers import Answers
@@ -38,7 +39,7 @@ class Rest:
         v1_gone: /api/v1 answers 410, as the exchange has since 2026-03-25.
         """
         self.budgets: dict[str, Budget] = {}
-        self.held = asyncio.Event()  # set by resume: snapshots that are held may go
+        self._released = asyncio.Event()
         self._player = player
         self._source = player.source
         self._faults = faults
@@ -46,7 +47,7 @@ class Rest:
         self._clock = clock
         self._v1_gone = v1_gone
         self._delays = Delays(self._source.origin)
-        self._answers = answers = Answers(self._source, limits, self._lag_us, self._shown)
+        self._answers = answers = Answers(self._source, limits, lag_us=self._lag_us, hidden=faults.hidden, shown=self._shown)
         self._requests = 0
         rows, names = ("symbol", "fromId", "startTime", "endTime", "limit"), ("symbol", "symbols", "symbolStatus")
         klines = _endpoint(2, answers.klines, "symbol", "interval", "startTime", "endTime", "timeZone", "limit")
@@ -67,6 +68,11 @@ class Rest:
         }
         self._fees = _Endpoint(lambda _: 1, None, answers.trade_fee)
 
+    def release(self) -> None:
+        """Snapshots that are held may go."""
+        self._released.set()
+        self._released = asyncio.Event()
+
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One request: fault, budget, parameters, answer."""
         if 0 < self._limits.url_length < len(request.raw_path):
@@ -79,9 +85,9 @@ class Rest:
         if self._faults.rest("rest.timeout", name, at_ns):
             await asyncio.Event().wait()  # ends with the connection
         if fault := self._faults.rest("rest.status", name, at_ns):
-            return self._faulty(fault, request)
+            return self._faulty(fault, request, name)
         weight = endpoint.weight(dict(request.query)) if endpoint else 1
-        charged = self._budget(request).charge(weight, self._clock.wall_ns())
+        charged = structs.replace(self._budget(request).charge(weight, self._clock.wall_ns()), path=name)
         if charged.status != 200:
             return self._answer(_error_body(-1003, _limit_words(charged, self._limits)), charged, status=charged.status)
         if endpoint is None or request.method != "GET":
@@ -110,7 +116,7 @@ class Rest:
         symbol, limit = self._answers.served(params), params.limit(100, DEPTH_MAX)
         age_us = 0
         if self._player.playing and not self._source.waits_for_client:
-            delay_us, age_us = self._delays.depth_us()
+            delay_us, age_us = self._delays.depth_us(symbol, self._source.server_time_ms())
             await self._clock.sleep_until(self._clock.monotonic() + delay_us / 1e6)
         answer = await self._bent_depth(symbol, limit, age_us)
         if answer is None:
@@ -128,11 +134,11 @@ class Rest:
         if late := struck("snapshot.delay"):
             await self._clock.sleep_until(self._clock.monotonic() + late.delay_s)
         if struck("snapshot.hold"):
-            await self.held.wait()
+            await self._released.wait()
         if ahead := struck("snapshot.ahead"):
             # The stream stops, and the book is shown when that many frames wait: they come when it has been.
-            waiting = self._faults.hold_back(symbol, ahead.events)
-            await player.until(lambda: waiting() >= ahead.events or player.finished)
+            rule = self._faults.hold_back(symbol, ahead.events)
+            await player.until(lambda: rule.seen >= ahead.events or rule.ended or player.finished)
             age_us = 0
         if struck("snapshot.wrong_symbol"):
             symbol = next((other for other in self._source.symbols if other != symbol), symbol)
@@ -151,22 +157,20 @@ class Rest:
 
     def _lag_us(self, symbol: str) -> int:
         """Of the database behind the streams: the exchange's own, and one that was asked for."""
-        own_us = self._delays.lag_us() if self._player.playing else 0
+        own_us = self._delays.lag_us(symbol, self._source.server_time_ms()) if self._player.playing else 0
         lag = self._faults.rest("trades.lag", "aggTrades", self._player.position_ns, symbol=symbol)
         return own_us + (int(lag.delay_s * 1_000_000) if lag else 0)
 
     def _shown(self, symbol: str, rows: list[AggTrade]) -> list[AggTrade]:
-        hidden = self._faults.hidden.get(symbol, set())
-        rows = [row for row in rows if row.a not in hidden]
         short = self._faults.rest("trades.short_page", "aggTrades", self._player.position_ns, symbol=symbol)
         return rows if short is None else rows[: short.rows]
 
-    def _faulty(self, fault: FaultRequest, request: web.Request) -> web.StreamResponse:
+    def _faulty(self, fault: FaultRequest, request: web.Request, path: str) -> web.StreamResponse:
         used = self._budget(request).used
         status = fault.status
         until_ms = self._clock.wall_ns() // 1_000_000 + fault.retry_after_s * 1000
-        charged = Charged(status, used, fault.retry_after_s if status in (418, 429) else 0, until_ms)
-        body, kind = fault.body, fault.content_type
+        charged = Charged(status, used, fault.retry_after_s if status in (418, 429) else 0, until_ms, path=path)
+        body, kind = fault.body, fault.content_type.partition(";")[0].strip()
         if body is None and status in (418, 429):
             body = _error_body(-1003, _limit_words(charged, self._limits)).decode()
         elif body is None and status in REASONS and status != 500:
@@ -190,7 +194,7 @@ class Rest:
             "x-mbx-uuid": f"{self._requests:032x}",
             "X-Standin": self._source.origin,
         }
-        if other := self._faults.rest("rest.header", "", self._player.position_ns):
+        if other := self._faults.rest("rest.header", charged.path, self._player.position_ns):
             every |= {name: str(other.value) for name in _WEIGHTS}
             if other.value is None:
                 every = {name: value for name, value in every.items() if name not in _WEIGHTS}

@@ -41,6 +41,7 @@ class Action(Struct, frozen=True, kw_only=True):
     bp: int = 5
     times: int = 50
     count: int = 20
+    levels: int = 1000
 
 
 class Label(Struct):
@@ -64,13 +65,40 @@ def begin(pair: Pair, action: Action, now_us: int, draws: Draws) -> Label:
     """Put it into the market from now_us on. Raises KeyError for a name that is none of ACTIONS."""
     scene = ACTIONS[action.name]
     label = Label(pair.spec.symbol, action.name, now_us // 1000, side=action.side if action.name.startswith("scene") else "")
-    pair.begin(_labelled(scene(pair, action, draws, label), pair, label), now_us)
+    is_scene = action.name.startswith("scene.")
+    pair.begin(_labelled(scene(pair, action, draws, label), pair, label), now_us, always=not is_scene)
     return label
 
 
 def _labelled(steps: Steps, pair: Pair, label: Label) -> Steps:
     yield from steps
-    label.end_ms = pair.listing.now_us // 1000
+    if label.end_ms is None and pair.standing.get(_kind(label)) is not label:  # else it lasts until the next of its kind
+        label.end_ms = pair.listing.now_us // 1000
+
+
+def _kind(label: Label) -> str:
+    return label.name.partition(".")[0]
+
+
+def _stands(pair: Pair, label: Label) -> None:
+    """From now on this regime, or status, holds; the one before is over."""
+    before = pair.standing.get(_kind(label))
+    if isinstance(before, Label) and before.end_ms is None:
+        before.end_ms = pair.listing.now_us // 1000
+    pair.standing[_kind(label)] = label
+
+
+def _falls(pair: Pair, label: Label) -> bool:
+    """It ends, unless another one has taken its place."""
+    if pair.standing.get(_kind(label)) is not label:
+        return False
+    del pair.standing[_kind(label)]
+    return True
+
+
+def _key(side: Side, key: int) -> int:
+    """The key, or the last one of its side that is a price."""
+    return key if key * side.away > 0 else side.away
 
 
 def _us(action: Action, default_s: float) -> int:
@@ -88,13 +116,19 @@ def _concerns(pair: Pair, label: Label, side: Side, *keys: int) -> None:
 
 def _regime(pair: Pair, action: Action, draws: Draws, label: Label) -> Steps:
     regime = REGIMES[action.name.partition(".")[2]]
+    _stands(pair, label)
     pair.enter(regime)
     if action.for_s is None:
         return
     yield _us(action, 0)
+    if not _falls(pair, label):
+        return
     if regime.drift:
-        pair.enter(structs.replace(NORMAL, jumps=RECOVERY_JUMPS, drift=-regime.drift))
+        back = structs.replace(NORMAL, jumps=RECOVERY_JUMPS, drift=-regime.drift)
+        pair.enter(back)
         yield RECOVERY_S * SECOND
+        if pair.regime is not back:
+            return
     pair.enter(NORMAL)
 
 
@@ -103,7 +137,7 @@ def _wall(pair: Pair, action: Action, draws: Draws, label: Label) -> Steps:
     side = _side(pair, action)
     if not side.keys:
         return
-    key = side.keys[0] + pair.ticks(action.bp)
+    key = _key(side, side.keys[0] + pair.ticks(action.bp))
     lots = action.times * pair.usual_best
     _concerns(pair, label, side, key)
     label.detail = f"{lots} lots"
@@ -121,7 +155,7 @@ def _iceberg(pair: Pair, action: Action, draws: Draws, label: Label) -> Steps:
     pair.settle()
     key, lots = side.keys[0], max(2, pair.usual_best)
     _concerns(pair, label, side, key)
-    pair.pinned = True
+    pair.pinned += 1
     wait_us = _us(action, 0.25 * action.count) // max(1, action.count)
     refills = 0
     pair.listing.change(side, key, lots)
@@ -133,7 +167,7 @@ def _iceberg(pair: Pair, action: Action, draws: Draws, label: Label) -> Steps:
         yield MS + draws.below(4 * MS)
         pair.listing.change(side, key, lots)
         refills += 1
-    pair.pinned = False
+    pair.pinned -= 1
     label.detail = f"{refills} refills of {lots} lots"
 
 
@@ -160,7 +194,7 @@ def _absorption(pair: Pair, action: Action, draws: Draws, label: Label) -> Steps
     if not side.keys:
         return
     pair.settle()
-    pair.pinned = True
+    pair.pinned += 1
     _concerns(pair, label, side, side.keys[0])
     left_us, lots = _us(action, 10), 0
     while left_us > 0:
@@ -174,7 +208,7 @@ def _absorption(pair: Pair, action: Action, draws: Draws, label: Label) -> Steps
                 pair.listing.trade(side, taken, 3)
                 pair.listing.change(side, key, side.quantities[key] + taken)
                 lots += taken
-    pair.pinned = False
+    pair.pinned -= 1
     label.detail = f"{lots} lots absorbed"
 
 
@@ -185,12 +219,13 @@ def _vacuum(pair: Pair, action: Action, draws: Draws, label: Label) -> Steps:
         return
     low = side.keys[0] + pair.ticks(action.bp)
     high = low + pair.ticks(action.bp)
-    _concerns(pair, label, side, low, high)
-    pair.banned = (side, low, high)
+    _concerns(pair, label, side, _key(side, low), _key(side, high))
+    band = (side, low, high)
+    pair.banned.append(band)
     for key in [key for key in side.keys if low <= key <= high and key != side.keys[0]]:
         pair.listing.change(side, key, 0)
     yield _us(action, 20)
-    pair.banned = None
+    pair.banned.remove(band)
 
 
 def _takers(pair: Pair, action: Action, draws: Draws, label: Label) -> Steps:
@@ -212,7 +247,7 @@ def _lone_tick(pair: Pair, action: Action, draws: Draws, label: Label) -> Steps:
     pair.freeze(pair.listing.now_us + open_us + MS)
     key, lots = side.keys[0], side.quantities[side.keys[0]]
     _concerns(pair, label, side, key, key + 1)
-    if key + 1 not in side.quantities:
+    if key + 1 not in side.quantities and (key + 1) * side.away > 0:
         pair.listing.change(side, key + 1, lots)
     pair.listing.change(side, key, 0)
     yield open_us
@@ -232,11 +267,12 @@ def _empty_side(pair: Pair, action: Action, draws: Draws, label: Label) -> Steps
     if not side.keys:
         return
     best = side.keys[0]
-    pair.banned = (side, best - 10**12, best + 10**12)
+    band = (side, best - 10**12, best + 10**12)
+    pair.banned.append(band)
     for key in reversed(list(side.keys)):
         pair.listing.change(side, key, 0)
     yield _us(action, 3)
-    pair.banned = None
+    pair.banned.remove(band)
     other = pair.listing.asks if side is pair.listing.bids else pair.listing.bids
     best = max(best, 1 - other.keys[0]) if other.keys else best
     for key, lots in pair.levels_around(side, best):
@@ -259,11 +295,14 @@ def _walk(pair: Pair, action: Action, draws: Draws, label: Label) -> Steps:
 
 
 def _status(pair: Pair, action: Action, draws: Draws, label: Label) -> Steps:
-    """Trading stops, or goes on; the book stays. With for_s it goes on after that."""
-    pair.status = action.name.partition(".")[2].upper()
+    """Trading stops, or goes on; the book stays. With for_s it goes on after that. What is not listed does not trade."""
+    _stands(pair, label)
+    name = action.name.partition(".")[2]
+    pair.status = "TRADING" if name == "new" else name.upper()
     if action.for_s is not None:
         yield _us(action, 0)
-        pair.status = "TRADING"
+        if _falls(pair, label):
+            pair.status = "TRADING"
 
 
 def _tick_size(pair: Pair, action: Action, draws: Draws, label: Label) -> Steps:
@@ -275,6 +314,14 @@ def _tick_size(pair: Pair, action: Action, draws: Draws, label: Label) -> Steps:
 def _step_size(pair: Pair, action: Action, draws: Draws, label: Label) -> Steps:
     """The same of quantities."""
     pair.lot_grid *= action.times
+    yield from ()
+
+
+def _burst(pair: Pair, action: Action, draws: Draws, label: Label) -> Steps:
+    """One lot more at `levels` prices a side at once, from the touch outwards: a frame of thousands of entries."""
+    for side in (pair.listing.bids, pair.listing.asks):
+        for key in side.keys[1 : action.levels + 1]:
+            pair.listing.change(side, key, side.quantities[key] + 1)
     yield from ()
 
 
@@ -296,8 +343,9 @@ ACTIONS: dict[str, Scene] = {
     "scene.frozen": _frozen,
     "scene.empty_side": _empty_side,
     "scene.walk": _walk,
-    **{f"symbol.{status}": _status for status in ("halt", "break", "cancel_only", "trading")},
+    **{f"symbol.{status}": _status for status in ("halt", "break", "cancel_only", "trading", "new", "delisted")},
     "symbol.tick_size": _tick_size,
     "symbol.step_size": _step_size,
+    "diff.burst": _burst,
     "diff.id_restart": _restart_ids,
 }

@@ -50,11 +50,12 @@ def scenario(toml: str) -> Scenario:
         raise NotAScript(f"unknown key {min(unknown)!r}; there are seed, start, symbols, script")
     start = said.get("start")
     try:
+        said["script"] = msgspec.convert(said.get("script", []), list[dict[str, Any]])
         return Scenario(
             seed=msgspec.convert(said.get("seed"), int | None),
             start_ms=None if start is None else _unix_ms(start),
             symbols=msgspec.convert(said.get("symbols"), tuple[str, ...] | None),
-            entries=tuple(entry(each) for each in said.get("script", [])),
+            entries=tuple(entry(each) for each in said["script"]),
         )
     except (msgspec.ValidationError, ValueError) as error:
         raise NotAScript(str(error)) from error
@@ -68,6 +69,8 @@ def _unix_ms(said: object) -> int:
 def entry(said: dict[str, Any]) -> Entry:
     """One entry: `at` or `every` (with `seed`), seconds, beside the fields of a FaultRequest. Raises NotAScript."""
     fields = dict(said)
+    if "at" in fields and "every" in fields:
+        raise NotAScript(f"{said}: `at` or `every`, not both")
     when = {"at_s": fields.pop("at", None), "every_s": fields.pop("every", None), "seed": fields.pop("seed", 0)}
     try:
         found = msgspec.convert({**when, "request": fields}, Entry)
@@ -121,6 +124,10 @@ class Script:
             self._again(each, draws, due_ns, fault)
 
         self.at(due_ns, strike)
+
+    def clear(self) -> None:
+        """Nothing is due any more."""
+        self._due.clear()
 
     def next_ns(self) -> int | None:
         """When the next thing is due."""

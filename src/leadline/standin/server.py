@@ -21,7 +21,7 @@ from leadline.standin.asking import is_socket_path
 from leadline.standin.bending import Bending
 from leadline.standin.control import Control
 from leadline.standin.derived import Derived, in_microseconds
-from leadline.standin.faults import FaultRequest, Faults
+from leadline.standin.faults import FaultRequest, Faults, Injection
 from leadline.standin.limits import Limits
 from leadline.standin.pace import Pace
 from leadline.standin.pages import page
@@ -69,7 +69,10 @@ class StandIn:
         script: Iterable[Entry] = (),
         clock: Clock | None = None,
     ) -> None:
-        """port: 0 = any free one. bare_errors: WebSocket errors as documented, not as seen. Binds in `__aenter__` (OSError)."""
+        """port: 0 = any free one. bare_errors: WebSocket errors as documented, not as seen. Binds in `__aenter__` (OSError).
+
+        Raises UnknownFault for a script that cannot be carried out.
+        """
         limits, clock = limits or Limits(), clock or SystemClock()
         self.certificate_pem: str | None = None
         self._source = source
@@ -108,7 +111,13 @@ class StandIn:
         )
         self._rest = Rest(player=self._player, faults=self._faults, limits=limits, clock=pace, v1_gone=v1_gone)
         self._switchboard = Switchboard(
-            source=source, player=self._player, hub=self._hub, faults=self._faults, limits=limits, later=self._later
+            source=source,
+            player=self._player,
+            hub=self._hub,
+            faults=self._faults,
+            limits=limits,
+            later=self._later,
+            release=self._rest.release,
         )
         self._control = Control(
             player=self._player,
@@ -119,13 +128,17 @@ class StandIn:
             enabled=control,
             resume=self.resume,
             answer=self.answer_held,
+            check=self._switchboard.check,
             fault=self.fault,
         )
         self._runner: web.AppRunner | None = None
         self._tasks = asyncio.TaskGroup()  # entered and left with the block: playback that fails ends it
         self._playing: asyncio.Task[None] | None = None
         self._address = self._tls_address = ""
-        self._script.play(script, source.start_ns, self.fault)
+        self._entries = tuple(script)
+        for entry in self._entries:
+            self._switchboard.check(entry.request)
+        self._play_script()
 
     @property
     def origin(self) -> str:
@@ -217,6 +230,11 @@ class StandIn:
         return len(self._hub.clients)
 
     @property
+    def injections(self) -> list[Injection]:
+        """Everything that went wrong on command so far, as `GET /_standin/faults` tells it."""
+        return list(self._faults.log)
+
+    @property
     def streams_heard(self) -> int:
         """Streams with a listener."""
         return self._hub.heard_streams
@@ -243,13 +261,18 @@ class StandIn:
     def answer_held(self) -> None:
         """Let snapshots that are held go, the one of a held gate too, while playback stays where it is."""
         self._player.answer()
-        self._rest.held.set()
-        self._rest.held.clear()
+        self._rest.release()
 
     def fault(self, request: FaultRequest) -> None:
         """Switch a fault; one that says for how long ends by itself. Raises UnknownFault."""
         self._switchboard.fault(request)
         self._changed()
+
+    def _play_script(self) -> None:
+        """From the start of a session; what is due at the start strikes before anything is served."""
+        self._script.clear()
+        self._script.play(self._entries, self._source.start_ns, self._switchboard.scripted)
+        self._script.run(self._source.start_ns)
 
     def _later(self, in_s: float, do: Callable[[], None]) -> None:
         self._script.at(max(self._player.position_ns, self._source.start_ns) + int(in_s * SECOND_NS), do)
@@ -272,10 +295,12 @@ class StandIn:
                 return
             await self._player.until(lambda: not self._hub.clients)
             self._player.restart()
+            self._play_script()
 
     async def _deliver(self, frames: list[Frame]) -> None:
         for frame in frames:
-            self._hub.publish(self._bending.messages(frame), frame)
+            if self._hub.hears(frame.stream):
+                self._hub.publish(self._bending.messages(frame), frame)
         await asyncio.sleep(0)  # also where nothing is to be waited for: connections must get their turn to end
         if not self._player.speed:
             await self._hub.drained()

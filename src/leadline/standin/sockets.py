@@ -141,10 +141,13 @@ class Client:
     async def _receive(self, on_text: Callable[["Client", str | bytes], None]) -> None:
         while True:
             message = await self._socket.receive()
-            if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG):
+            if message.type in (WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
                 return
             if self.mode is Mode.HALF_OPEN:
                 continue
+            if message.type is WSMsgType.CLOSE:
+                await self._socket.close()
+                return
             if self._rate.too_many(self._clock.monotonic()):
                 self._queue.clear()
                 self.close(POLICY, TOO_MANY)
@@ -288,6 +291,10 @@ class Hub:
         """Streams that somebody listens to."""
         return len(self._streams)
 
+    def hears(self, stream: str) -> bool:
+        """Does anybody subscribe to this stream."""
+        return stream in self._streams
+
     def listens(self, symbol: str | None) -> bool:
         """Does anybody subscribe to depth of this symbol; None: to anything."""
         if symbol is None:
@@ -301,16 +308,16 @@ class Hub:
         if not hearers:
             return
         private = self._bending.private
-        forms: dict[tuple[int, bool, bool], bytes] = {}
+        forms: dict[tuple[bool, bool], list[bytes]] = {}
         for client in tuple(hearers):
             if client.deaf:
                 continue
-            own = self._bending.messages_for(client.number, frame, messages) if private else messages
-            for message in own:
-                form = id(message), client.wrapped, client.microseconds
-                body = forms.get(form)
-                if body is None:
-                    body = forms[form] = self._form(message, frame, *form[1:])
+            form = client.wrapped, client.microseconds
+            if private and (own := self._bending.messages_for(client.number, frame, messages)) is not messages:
+                bodies = [self._form(message, frame, *form) for message in own]
+            else:
+                bodies = forms.get(form) or forms.setdefault(form, [self._form(each, frame, *form) for each in messages])
+            for body in bodies:
                 client.deliver(body)
 
     def _form(self, message: Message, frame: Frame, wrapped: bool, microseconds: bool) -> bytes:
@@ -321,8 +328,8 @@ class Hub:
 
     async def drained(self) -> None:
         """Wait until every connection has taken what was queued for it."""
-        while self._busy:
-            await next(iter(self._busy)).idle.wait()
+        while waited := next((client for client in self._busy if client.bytes_per_s is None), None):
+            await waited.idle.wait()
 
     def chosen(self, number: int | None) -> list[Client]:
         """The connection with that number, or all; none if there is no such connection."""
@@ -339,7 +346,9 @@ class Hub:
         if refused := self._faults.struck("socket.refuse", self._position_ns()):
             return page(refused.status if refused.status in REASONS else 503, self._origin)
         wanted = asking.wanted(request.path, request.query)
-        answer = web.WebSocketResponse(autoping=False, compress=self._deflate, max_msg_size=_INCOMING_MAX, timeout=_CLOSE_WAIT_S)
+        answer = web.WebSocketResponse(
+            autoping=False, compress=self._deflate, max_msg_size=_INCOMING_MAX, timeout=_CLOSE_WAIT_S, autoclose=False
+        )
         answer.headers["X-Standin"] = self._origin
         await answer.prepare(request)
         transport = request.transport

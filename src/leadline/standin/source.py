@@ -158,12 +158,17 @@ class Source(Protocol):
         """True when a recorded snapshot of the symbol is still to come: whoever asks for depth may wait for it."""
         ...
 
-    def book(self, symbol: str, update_id: int) -> TrueBook | None:
-        """The truth at that id; None when it is not kept or no frame ends there."""
+    def book(self, symbol: str, update_id: int, *, kept_only: bool = False) -> TrueBook | None:
+        """The truth at that id; None when there is none, or no frame ends there. kept_only: None too where it takes time."""
         ...
 
     def tape(self, symbol: str) -> "Tape":
         """The trades sent so far, and what can be worked out from them."""
+        ...
+
+    @property
+    def can_act(self) -> bool:
+        """Whether something can be done to it."""
         ...
 
     def act(self, symbol: str, action: "Action") -> None:

@@ -273,7 +273,9 @@ class Tape:
         if not candle.close:
             return None
         last = self.rows(high - 1, high) if high > -self._before else None
-        return Day(candle, self._price_before(low), int(last.quantity[0]) if last else 0)
+        whole = bool(last and self._fill_ids and self._fill_ids[-1] == int(last.last_id[0]))
+        quantity = self._fill_quantities[-1] if whole else int(last.quantity[0]) if last else 0
+        return Day(candle, self._price_before(low), quantity)
 
     @staticmethod
     def _opens(interval: str, begins_ms: int, start_ms: int | None, end_ms: int, limit: int) -> list[int]:

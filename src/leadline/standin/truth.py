@@ -10,7 +10,8 @@ from collections import deque
 from itertools import chain
 
 CHUNK_IDS = 10_000
-KEPT_CHUNKS = 100  # about 24 minutes of a busy symbol, 28 MB
+KEPT_CHUNKS = 200  # of all symbols of a market together, about 56 MB
+KEPT_CHUNKS_LEAST = 2  # of each
 
 Levels = dict[int, int]  # tick -> lots
 
@@ -35,10 +36,10 @@ class _Chunk:
 class Ledger:
     """The changes of one symbol. Ids count up from the one after `first_id`."""
 
-    def __init__(self, first_id: int, bids: Levels, asks: Levels) -> None:
+    def __init__(self, first_id: int, bids: Levels, asks: Levels, kept_chunks: int) -> None:
         """bids, asks: the book at first_id."""
         self.first_id = self.last_id = first_id
-        self._chunks = deque([_Chunk(first_id, bids, asks)], maxlen=KEPT_CHUNKS)
+        self._chunks = deque([_Chunk(first_id, bids, asks)], maxlen=kept_chunks)
         self._open = self._chunks[0]
 
     def holds(self, update_id: int) -> bool:
