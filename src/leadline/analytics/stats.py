@@ -84,7 +84,7 @@ def least_squares(x: Floats, y: Floats) -> Fit | None:
 
 
 class Reversion(Struct, frozen=True):
-    """How fast a series returns to its mean. kappa: share of a deviation gone after a second; half_life_s: None for kappa <= 0."""
+    """How fast a series returns to its mean. kappa: share of a deviation gone in a second; half_life_s: None for kappa <= 0."""
 
     kappa: float
     half_life_s: float | None
