@@ -72,6 +72,16 @@ MUTATIONS: list[Mutation] = [
         "core/sync.py",
         "core/test_sync.py",
         faults=(
+            ("if self._newest is not None and book.update_id > self._newest[0]:", "if False:"),
+            ("if not self.bridged and update.last_id < before:", "if False:"),
+            ("if fault is None and update.last_id >= before:", "if fault is None and update.last_id > before:"),
+            ("SILENT_S * 1e9 * self._attempt:", "SILENT_S * 1e9:"),
+            ("if ahead is not None and now - max(self._ahead_at, self._heard_at) >= SILENT_S:", "if False:"),
+            (
+                "        if now - self._applied_at < SILENT_S:\n            self._drop_anchor()\n",
+                "        if now - self._applied_at < SILENT_S:\n",
+            ),
+            ("self._book, self._ahead, self.bridged = None, None, False", "self._book, self.bridged = None, False"),
             ("if update.last_id <= book.update_id:\n", "if update.last_id < book.update_id:\n"),
             ("if update.first_id > book.update_id + 1:", "if update.first_id > book.update_id + 2:"),
             ("if update.first_id > book.update_id + 1:", "if update.first_id > book.update_id:"),
@@ -79,7 +89,10 @@ MUTATIONS: list[Mutation] = [
             ('return Fault(Lost.CROSSED, f"at {update.last_id}") if book.crossed else None', "return None"),
             ("        if book.crossed:\n            return [self._fetch(now)]\n", ""),
             ("        self.epoch += 1\n", "        self.epoch += not self.epoch\n"),
-            ("self._book, self._last, self.lost = book, None, None", "self._book, self.lost = book, None"),
+            (
+                "self._book, self._last, self.lost, self._ahead = book, None, None, None",
+                "self._book, self.lost, self._ahead = book, None, None",
+            ),
             ("self.bridged = applied > 0", "self.bridged = True"),
             ("update.last_id < newest[0] and update.ts_event_ns > newest[1]", "update.last_id < newest[0]"),
             ("update.last_id < newest[0] and update.ts_event_ns > newest[1]", "False"),
@@ -110,9 +123,9 @@ MUTATIONS: list[Mutation] = [
             ),
             ("if self._newest is not None and book.update_id < self._newest[0]:", "if False:"),
             ("if low is None or key >= low}", "}"),
-            ("self._applied_at) < SILENT_S", "self._applied_at) <= SILENT_S"),
+            ("now - self._anchor_at < SILENT_S", "now - self._anchor_at <= SILENT_S"),
             ("if self.state is not BookState.WAITING or self._silent:", "if self.state is not BookState.WAITING:"),
-            ("        self._silent = False\n        if", "        if"),
+            ("self._silent, self._heard_at = False, now", "self._heard_at = now"),
             ("missing += len(there.keys() - here.keys())", "missing += len(here.keys() - there.keys())"),
             (
                 "self._last, self.lost = (None if self._book.crossed else self._book), fault",
@@ -185,6 +198,8 @@ MUTATIONS: list[Mutation] = [
         "core/second.py",
         "core/test_second.py",
         faults=(
+            ("if quote.bid_quantity_e8 and quote.ask_quantity_e8:", "if quote.bid_quantity_e8:"),
+            ("if quote.bid_quantity_e8 and quote.ask_quantity_e8:", "if quote.ask_quantity_e8:"),
             ("(bid_qty if bid >= last_bid else 0)", "(bid_qty if bid > last_bid else 0)"),
             ("(last_bid_qty if bid <= last_bid else 0)", "(last_bid_qty if bid < last_bid else 0)"),
             ("(ask_qty if ask <= last_ask else 0)", "(ask_qty if ask >= last_ask else 0)"),
@@ -212,7 +227,7 @@ MUTATIONS: list[Mutation] = [
                 "        self._chain_diff(book, recv_ns)\n",
             ),
             ("quote.update_id <= self._last_quote_id", "quote.update_id < self._last_quote_id"),
-            ("            self._event.unlink(quote.ts_recv_ns)\n", ""),
+            ("            self._event.unlink(quote.ts_recv_ns)\n            self._flags", "            self._flags"),
             (
                 "        self._n_ids += update.last_id - update.first_id + 1\n",
                 "        self._n_ids += update.last_id - update.first_id\n",
@@ -253,6 +268,7 @@ MUTATIONS: list[Mutation] = [
         "service/feed.py",
         "service/test_feed.py",
         faults=(
+            ("waited = [] if self._event_ticks else self", "waited = self"),
             ("if trade.ts_trade_ns < self._probed_ns - TRADE_AGE_NS]", "]"),
             ("reason = self._live_reason if live else self.reason", "reason = None if live else self.reason"),
             ("self.reason if stale else self._live_reason or (", "self.reason if stale else ("),
@@ -344,6 +360,8 @@ MUTATIONS: list[Mutation] = [
         "exchange/binance/wire.py",
         "exchange/test_wire.py",
         faults=(
+            ("if event is UNSET or event in _SHAPE_OF_EVENT:", "if True:"),
+            ("if event is UNSET or event in _SHAPE_OF_EVENT:", "if event is UNSET:"),
             ("10 <= len(text) <= 19", "10 <= len(text) <= 24"),
             ("if digits.isdecimal() and digits.isascii():", "if digits.isdecimal():"),
             ("return time * 1_000_000\n", "return time * 1_000\n"),

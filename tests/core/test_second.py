@@ -316,6 +316,19 @@ def test_time_without_a_two_sided_book_weighs_nothing():
     assert (record.mid2_open, record.mid2_close, record.mid2_high) == (e8(202), e8(204), e8(204))
 
 
+def test_a_ticker_with_an_empty_side_is_no_price_of_zero():
+    """Zeros stand in the place of a side that is empty: 2 wide until 0.4, nothing until 0.6, 4 wide: (2*0.4 + 4*0.4)/0.8 = 3."""
+    desk = Desk()
+    desk.quotes((1, 100, 1, 102, 1, 0), (2, 0, 0, 102, 1, 0.4), (3, 0, 0, 101, 5, 0.5), (4, 100, 9, 104, 1, 0.6))
+    record = desk.tick(1)
+    assert (record.mid2_open, record.mid2_low, record.mid2_high, record.mid2_close) == (e8(202), e8(202), e8(204), e8(204))
+    assert (record.spread_tw, record.spread_max) == (pytest.approx(3 * 10**8, rel=1e-12), e8(4))
+    assert (parts(record), record.mid_sq, record.n_bbo) == ((0, 0, 0, 0), 0, 4)
+    desk.quotes((5, 100, 1, 0, 0, 1.5))
+    record = desk.tick(2)
+    assert (record.mid2_open, record.mid2_low, record.mid2_close, record.spread_tw) == (None,) * 4
+
+
 def test_a_book_that_is_one_sided_at_the_tick_has_no_mid_of_the_second():
     desk = Desk([(100, 1)], [(102, 1)])
     desk.diff([], [(102, 0)], at=0.4)

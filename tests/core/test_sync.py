@@ -47,8 +47,6 @@ def test_the_first_update_asks_for_a_snapshot_at_once_and_the_next_ones_do_not()
         (13, 16, 1, 1),  # at the second's U
         (15, 16, 1, 1),  # inside the second
         (16, 16, 2, 0),  # at the end of the buffer: nothing left, not confirmed by any update
-        (17, 17, 2, 0),  # ahead of the stream
-        (99, 99, 2, 0),  # far ahead
     ],
 )
 def test_where_the_snapshot_falls_decides_which_buffered_updates_count(snapshot_id, ready_at, dropped, applied):
@@ -66,6 +64,88 @@ def test_where_the_snapshot_falls_decides_which_buffered_updates_count(snapshot_
         assert sync.book.best_bid == (e8(99), e8(7 if dropped == 0 else 3))
         assert sync.book.best_ask == (e8(101), e8(8 if applied else 3))
     assert (sync.events_dropped, sync.events_applied) == (dropped, applied)
+
+
+def ahead_at(snapshot_id):
+    """The stream is at 12, exchange time 0 s; the snapshot is ahead of it."""
+    sync = BookSync()
+    sync.update_received(update(10, 12), 0.0)
+    assert sync.snapshot_received(1, snapshot(snapshot_id, BIDS, ASKS), 0.0) == []
+    assert (sync.state, sync.book, sync.ahead_id) == (BookState.SYNCING, None, snapshot_id)
+    return sync
+
+
+def test_a_snapshot_ahead_of_the_stream_is_the_book_when_the_stream_has_come_to_it_and_not_before():
+    """Until then nothing shows that it is this market's: ids of another one may be higher by millions."""
+    sync = ahead_at(17)
+    assert sync.update_received(update(13, 15, bids=[(99, 7)]), 0.1) == []
+    assert sync.book is None
+    assert sync.update_received(update(16, 18, asks=[(101, 8)]), 0.2) == [BookReady(1, 18, bridged=True)]
+    assert (sync.book.best_bid, sync.book.best_ask) == ((e8(99), e8(3)), (e8(101), e8(8)))
+    assert (sync.events_dropped, sync.events_applied, sync.first_applied) == (2, 1, (16, 18))
+
+
+def test_a_stream_that_stands_exactly_where_the_snapshot_is_confirms_it():
+    sync = ahead_at(17)
+    assert sync.update_received(update(13, 17), 0.1) == [BookReady(1, 17, bridged=False)]
+    assert (sync.events_dropped, sync.events_applied) == (2, 0)
+
+
+def test_a_stream_that_passes_by_a_snapshot_ahead_of_it_asks_for_another():
+    sync = ahead_at(17)
+    assert sync.update_received(update(20, 21), 0.1) == [FetchSnapshot(2, 2, 1.1)]
+    assert sync.snapshot_received(2, snapshot(20, BIDS, ASKS), 1.2) == [BookReady(1, 21, bridged=True)]
+
+
+def test_a_snapshot_that_stays_ahead_of_a_stream_that_delivers_is_asked_for_again_after_ten_seconds_of_its_time_then_twenty():
+    """It was another market's. By the stream's time: one that is late itself is given longer each time."""
+    sync = ahead_at(9_000)
+    for second in range(1, 10):
+        assert sync.update_received(update(12 + second, 12 + second, at=second), float(second)) == []
+    assert sync.update_received(update(22, 22, at=10), 10.0) == [FetchSnapshot(2, 2, 11.0)]
+    assert sync.ahead_id is None
+    sync.snapshot_received(2, snapshot(9_000, BIDS, ASKS), 11.0)
+    assert sync.update_received(update(23, 23, at=29), 29.0) == []
+    assert len(sync.update_received(update(24, 24, at=30), 30.0)) == 1
+
+
+def test_a_snapshot_ahead_of_a_stream_that_says_nothing_more_shows_after_ten_seconds_that_it_is_silent():
+    sync = ahead_at(17)
+    assert sync.time_passed(9.9) == []
+    assert sync.time_passed(10.0) == [StreamSilent("the exchange is at 17, its stream at 12")]
+    assert (sync.state, sync.ahead_id) == (BookState.WAITING, None)
+    sync.disconnected()
+    assert sync.subscribed(11.0) == []
+    assert len(sync.update_received(update(18, 19), 12.0)) == 1
+
+
+def test_a_cut_forgets_a_snapshot_that_is_ahead_of_the_stream():
+    sync = ahead_at(17)
+    sync.disconnected()
+    assert sync.ahead_id is None
+    assert sync.time_passed(99.0) == []
+
+
+def test_the_snapshot_of_a_quiet_symbol_is_not_believed_any_more_when_its_stream_begins_behind_it():
+    sync = BookSync()
+    [fetch] = sync.subscribed(0.0)
+    assert sync.snapshot_received(fetch.request_id, snapshot(17, BIDS, ASKS), 2.0) == [BookReady(1, 17, bridged=False)]
+    lost, again = sync.update_received(update(10, 12), 3.0)
+    assert lost == BookLost(1, Fault(Lost.UNBRIDGED, "a snapshot of 17, and the stream is at 12"))
+    assert sync.snapshot_received(again.request_id, snapshot(12, BIDS, ASKS), 4.0) == [BookReady(2, 12, bridged=False)]
+
+
+def test_an_anchor_that_stays_ahead_of_a_stream_that_delivers_is_forgotten_and_another_may_be_asked_for():
+    """It was another market's: while it waits for its id no other could be taken."""
+    sync = live_at(10)
+    fetch = anchored(sync)
+    assert sync.snapshot_received(fetch.request_id, snapshot(9_000, BIDS, ASKS), 5.0) == []
+    sync.update_received(update(11, 12), 14.0)
+    assert sync.time_passed(14.9) == []
+    assert sync.request_anchor(14.9) == []
+    assert sync.time_passed(15.0) == []
+    assert len(sync.request_anchor(15.0)) == 1
+    assert sync.book.update_id == 12
 
 
 def test_the_first_applied_update_is_remembered_with_its_ids():
@@ -735,7 +815,7 @@ class Exchange(RuleBasedStateMachine):
 
     @invariant()
     def it_is_live_or_waiting_or_somebody_is_asking(self):
-        assert self.sync.state is not BookState.SYNCING or self.asked is not None
+        assert self.sync.state is not BookState.SYNCING or self.asked is not None or self.sync.ahead_id is not None
 
     @invariant()
     def the_last_view_is_what_the_book_was_when_it_was_lost(self):

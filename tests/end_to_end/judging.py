@@ -6,27 +6,32 @@ The judge asks the stand-in's own ledger and its own list of trades, which share
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from msgspec import Struct
-from tests.end_to_end.hurried import LoopClock
+from tests.end_to_end.hurried import START_WALL_NS, LoopClock
 from tests.end_to_end.running import running, settings_for, stored
 
 from leadline import app
-from leadline.core.book import Ladder
+from leadline.core.book import Book, Ladder
 from leadline.core.records import BookState, Incident, SecondRecord, Trade, TradeState
+from leadline.exchange.binance.stream import BinanceStream
 from leadline.service.feed import Feed
 from leadline.service.live import Live
 from leadline.standin.faults import FaultRequest
+from leadline.standin.limits import Limits
 from leadline.standin.market import SyntheticMarket
 from leadline.standin.server import StandIn
 
+SEED = 11
 HANG_S = 1200  # virtual
 LOOK_S = 0.005
 
@@ -44,6 +49,7 @@ class Judge:
         self.looks = 0
         self._source, self._clock = source, clock
         self._live: set[str] = set()
+        self._seen: dict[str, tuple[Book, int]] = {}
         self._true: dict[str, tuple[int, dict[int, int], dict[int, int]]] = {}
 
     def look(self, feed: Feed) -> None:
@@ -55,6 +61,9 @@ class Judge:
         if symbol not in self._live:
             self._live.add(symbol)
             self.found.setdefault(symbol, []).append(self._clock.monotonic())
+        if self._seen.get(symbol) == (book, book.update_id):
+            return
+        self._seen[symbol] = book, book.update_id
         self.looks += 1
         view = feed.view(1)
         assert view is not None
@@ -93,7 +102,7 @@ class Judge:
 
 
 def _difference(ours: Ladder, theirs: dict[int, int]) -> str:
-    """Whole levels: every true one inside the known range is there, and none of ours, inside or not, is another."""
+    """In whole levels: every true one inside the known range is there, and none of ours, inside or not, is another."""
     mine = {abs(key): quantity for key, quantity in ours.quantities.items()}
     if mine == theirs:
         return ""
@@ -112,7 +121,6 @@ class World(Struct):
     service: app.Service
     clock: LoopClock
     judge: Judge
-    symbols: tuple[str, ...]
 
     @property
     def feeds(self) -> dict[str, Feed]:
@@ -126,17 +134,22 @@ class World(Struct):
     async def until(self, holds: Callable[[], object]) -> None:
         """Let time pass until it holds."""
         async with asyncio.timeout(HANG_S):
-            while not holds():
+            while not holds():  # noqa: ASYNC110 (the conditions are of real rooms, which have no event for us)
                 await asyncio.sleep(LOOK_S)
 
     async def passed(self, seconds: float) -> None:
         """Let so much time pass."""
         await self.clock.sleep_until(self.clock.monotonic() + seconds)
 
-    async def asked(self, path: str) -> Any:
-        """What the stand-in says of itself."""
-        async with aiohttp.ClientSession() as session, session.get(f"{self.standin.http_url}/_standin/{path}") as answer:
-            return await answer.json()
+    async def struck(self) -> list[str]:
+        """Every fault so far, as often as it struck, as the stand-in has it."""
+        async with aiohttp.ClientSession() as session, session.get(f"{self.standin.http_url}/_standin/faults?since=0") as answer:
+            return [one["fault"] for one in await answer.json()]
+
+    async def requests(self) -> int:
+        """How many requests the stand-in has had over REST, this one included."""
+        async with aiohttp.ClientSession() as session, session.get(f"{self.standin.http_url}/api/v3/ping") as answer:
+            return int(answer.headers["x-mbx-uuid"], 16)
 
     @property
     def steady(self) -> bool:
@@ -145,10 +158,24 @@ class World(Struct):
 
 
 @asynccontextmanager
-async def disturbed(data: Path, symbols: tuple[str, ...], *, seed: int = 11, **more: object) -> AsyncIterator[World]:
-    """A service that records a market, both in one virtual time, LIVE when the block begins; judged as long as it lasts."""
-    clock = LoopClock()
-    source = SyntheticMarket(seed, symbols, start_ms=clock.wall_ns() // 1_000_000)
+async def disturbed(
+    data: Path,
+    symbols: tuple[str, ...],
+    *,
+    limits: Limits | None = None,
+    stream: Mapping[str, object] | None = None,
+    tls: bool = False,
+    wall_ns: int = START_WALL_NS,
+    after: Callable[[World], Awaitable[object]] | None = None,
+    **more: object,
+) -> AsyncIterator[World]:
+    """A service that records a market, both in one virtual time, LIVE when the block begins; judged as long as it lasts.
+
+    stream: arguments of BinanceStream that the service leaves as they are. tls: streams come through the stand-in's TLS port.
+    after: goes on in the same market when the service has stopped. more: settings.
+    """
+    clock = LoopClock(wall_ns)
+    source = SyntheticMarket(SEED, symbols, start_ms=clock.wall_ns() // 1_000_000)
     judge = Judge(source, clock)
 
     class JudgedLive(Live):
@@ -156,14 +183,22 @@ async def disturbed(data: Path, symbols: tuple[str, ...], *, seed: int = 11, **m
             super()._guarded(symbol, call)
             judge.look(self.feeds[symbol])
 
-    settings = {"log.snapshot_lines": "none", **more}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(app, "Live", JudgedLive)
-        async with StandIn(source, clock=clock) as standin:
-            async with running(settings_for(standin, data, list(symbols), **settings), clock) as service:
-                world = World(source, standin, service, clock, judge, symbols)
-                await world.until(lambda: world.steady and all(feed.chain.last for feed in world.feeds.values()))
+        async with StandIn(source, clock=clock, limits=limits, tls_port=0 if tls else None) as standin:
+            given = dict(stream or {})
+            if tls:
+                trusting = ssl.create_default_context(cadata=standin.certificate_pem)
+                given["new_session"] = lambda: aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusting))
+            patch.setattr(app, "BinanceStream", partial(BinanceStream, **given))
+            addresses = standin.http_url, standin.wss_url if tls else standin.ws_url
+            settings = settings_for(addresses, data, list(symbols), **{"log.snapshot_lines": "none", **more})
+            async with running(settings, clock) as service:
+                world = World(source, standin, service, clock, judge)
+                await world.until(lambda: world.steady and world.feeds[symbols[0]].chain.last)
                 yield world
+            if after is not None:
+                await after(world)
 
 
 # What was stored -----------------------------------------------------------------
@@ -195,13 +230,18 @@ def stored_of(data: Path, symbol: str) -> Stored:
 
 def untrue_trades(source: SyntheticMarket, symbol: str, held: Stored) -> list[str]:
     """What is wrong with a stored chain: every trade of the market from its first to its last, but those an incident names."""
+    if not held.trades:
+        return []
     first, last = held.trades[0].agg_id, held.trades[-1].agg_id
     true = source.tape(symbol).aggregates(from_id=first, start_ms=None, end_ms=None, limit=last - first + 1)
     named: set[int] = set()
     for incident in held.incidents:
         if incident.kind == "trades_missing" and (ids := re.fullmatch(r"aggregate ids (\d+)\.\.(\d+)", incident.detail)):
             named |= set(range(int(ids[1]), int(ids[2]) + 1))
-    mine = [(t.agg_id, t.price_e8, t.quantity_e8, t.first_id, t.last_id, t.ts_trade_ns // 10**6, t.buyer_is_maker) for t in held.trades]
+    mine = [
+        (t.agg_id, t.price_e8, t.quantity_e8, t.first_id, t.last_id, t.ts_trade_ns // 10**6, t.buyer_is_maker)
+        for t in held.trades
+    ]
     theirs = [(t.a, _e8(t.p), _e8(t.q), t.f, t.l, t.T, t.m) for t in true if t.a not in named]
     return [f"{a} where {b} was" for a, b in zip(mine, theirs, strict=False) if a != b][:3] + (
         [f"{len(mine)} trades of {len(theirs)}"] if len(mine) != len(theirs) else []

@@ -49,7 +49,8 @@ async def over_sockets(files: list[Path], data: Path, expected: dict[str, Feed])
                     # was acknowledged, every other message is a frame.
                     await until(lambda: service.stream.status[0].frames == standin.frames_sent + 1)
                     standin.answer_held()
-                    await until(lambda symbol=symbol: feeds[symbol].sync.book is not None)
+                    sync = feeds[symbol].sync  # the snapshot has come: bridged, or ahead of what was sent so far
+                    await until(lambda sync=sync: sync.book is not None or sync.ahead_id is not None)
                     standin.resume()
                     await until(lambda symbol=symbol: standin.gate != symbol)
             await until(arrived)

@@ -174,6 +174,22 @@ def test_known_but_unused_and_unknown_messages_are_counted_apart() -> None:
     assert decoder.unknown == {"depth@0ms": 1, "newThing": 1, "": 1}
 
 
+@pytest.mark.parametrize("stream", ["depth@100ms", "bookTicker", "aggTrade"])
+def test_an_event_of_an_unknown_name_on_one_of_our_streams_is_counted_and_the_next_one_read(stream: str) -> None:
+    """If it came in the place of one of ours, the ids tell: no connection has to end for it."""
+    decoder = wire.FrameDecoder()
+    frame = b'{"stream":"btcusdt@%b","data":{"e":"somethingNew","E":1,"s":"BTCUSDT","x":[1,null]}}' % stream.encode()
+    assert [decoder.decode(frame, 0) for _ in range(2)] == [None, None]
+    assert decoder.unknown == {"somethingNew": 2}
+    assert isinstance(decoder.decode(DEPTH, 0), DepthUpdate)
+
+
+@pytest.mark.parametrize("named", [b'"e":"depthUpdate",', b'"e":"aggTrade",', b'"e":7,', b""])
+def test_an_event_that_lacks_a_field_is_refused_whatever_else_of_ours_it_calls_itself(named: bytes) -> None:
+    with pytest.raises(Malformed):
+        wire.FrameDecoder().decode(b'{"stream":"btcusdt@depth@100ms","data":{%b"E":1,"s":"BTCUSDT"}}' % named, 0)
+
+
 def test_unknown_names_do_not_grow_without_bound() -> None:
     decoder = wire.FrameDecoder()
     for number in range(1000):

@@ -509,6 +509,18 @@ def test_a_shallow_first_snapshot_is_deepened_at_the_first_tick_and_once():
         assert desk.anchors == []
 
 
+def test_where_event_time_drives_a_snapshot_that_is_ahead_of_the_stream_shows_no_silence():
+    """Seconds are closed by the stream itself there, and the caller's clock is another than theirs."""
+    feed = Feed(SYMBOL, event_ticks=True)
+    [fetch] = feed.handle(update(11, 11, at=T + 0.5), 5.0, 0)
+    assert feed.snapshot_received(fetch.request_id, snapshot(20, BIDS, ASKS), 5.0, 0) == []
+    effects = feed.handle(update(12, 12, at=T + 2.5), 7.0, 0)
+    assert [type(effect) for effect in effects] == [SymbolSecond, SymbolSecond]
+    assert feed.sync.ahead_id == 20
+    feed.handle(update(13, 20, at=T + 2.6), 7.1, 0)
+    assert feed.sync.book.update_id == 20
+
+
 def test_an_anchor_that_waited_for_an_update_adds_only_the_flow_of_the_update():
     """The anchor is ahead by one id; its update adds 4 at the best bid, the anchor itself a level of 5."""
     desk = Clocked(anchor_s=600.0, deepen=True).live(0.5, limit=2)

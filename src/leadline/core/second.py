@@ -394,7 +394,12 @@ class Second:
         self._last_quote_id = quote.update_id
         self._has_ticker = True
         self._n_bbo += 1
-        self._event.quote(quote.bid_price_e8, quote.bid_quantity_e8, quote.ask_price_e8, quote.ask_quantity_e8, quote.ts_recv_ns)
+        if quote.bid_quantity_e8 and quote.ask_quantity_e8:
+            self._event.quote(
+                quote.bid_price_e8, quote.bid_quantity_e8, quote.ask_price_e8, quote.ask_quantity_e8, quote.ts_recv_ns
+            )
+        else:  # a side is empty: zeros stand in its place, and there is neither mid nor spread
+            self._event.unlink(quote.ts_recv_ns)
         shown = self._shown
         shown.append((quote.ts_recv_ns, quote.bid_price_e8, quote.bid_quantity_e8, quote.ask_price_e8, quote.ask_quantity_e8))
         while len(shown) > 1 and shown[1][0] <= quote.ts_recv_ns - DISPLAY_NS:

@@ -13,6 +13,9 @@ States
 Invariant: `book` is readable only in LIVE. Leaving LIVE ends an epoch; nothing mends a book in place. The last good one stays
 readable as `last`, for answers that say they are STALE.
 
+A snapshot that is ahead of its stream becomes the book when the stream has come to it, not before: until then nothing shows that
+it is this market's.
+
 While LIVE a second snapshot may be asked for (`request_anchor`). It is bridged beside the live book, compared with it inside the
 range both know, and takes its place: readers never see a hole, and a difference ends the epoch.
 
@@ -36,7 +39,7 @@ RETRY_BASE_S = 1.0
 RETRY_MAX_S = 60.0
 STEADY_S = 60.0  # LIVE for less than this before the next loss counts as one more failed attempt
 BUFFER_MAX = 4096
-SILENT_S = 10.0  # a second snapshot may be ahead of the stream by what is on its way, not by more than this
+SILENT_S = 10.0  # a snapshot may be ahead of the stream by what is on its way, not by more than this
 LEVELS_MAX = 20_000  # a side; memory bound, four times the deepest snapshot
 
 
@@ -148,6 +151,9 @@ class BookSync:
         self._anchor_at = self._applied_at = 0.0
         self._silent = False  # nothing but an update proves that the stream is alive again
         self._newest: tuple[int, int] | None = None  # (u, E) of the newest update of this connection
+        self._heard_at = 0.0
+        self._ahead: Book | None = None  # while SYNCING: a snapshot to which the stream has yet to come
+        self._ahead_at, self._ahead_since_ns = 0.0, 0  # when it came, by the caller's clock and by the stream's
 
     # What happened ---------------------------------------------------------
 
@@ -160,7 +166,7 @@ class BookSync:
 
     def update_received(self, update: DepthUpdate, now: float) -> list[Effect]:
         """One diff came."""
-        self._silent = False
+        self._silent, self._heard_at = False, now
         if self._ids_restarted(update):
             fault = Fault(Lost.ID_RESTART, f"from {self._newest[0] if self._newest else 0} to {update.last_id}")
             self._newest = (update.last_id, update.ts_event_ns)
@@ -172,6 +178,8 @@ class BookSync:
                 self.state = BookState.SYNCING
                 self._buffer.append(update)
                 return [self._fetch(now)]
+            case BookState.SYNCING if self._ahead is not None:
+                return self._reach_ahead(self._ahead, update, now)
             case BookState.SYNCING:
                 if not self._buffer or update.last_id > self._buffer[-1].last_id:
                     self._buffer.append(update)
@@ -209,14 +217,11 @@ class BookSync:
         if self._newest is not None and book.update_id < self._newest[0]:  # the stream has said more than was kept of it
             return [self._fetch(now)]
         self.events_dropped += dropped
-        self.events_applied += applied
-        self.first_applied = self.first_applied or first
         self.snapshot_update_id = snapshot.update_id if self.snapshot_update_id is None else self.snapshot_update_id
-        self._book, self._last, self.lost = book, None, None
-        self.state, self._asked_early, self._live_since = BookState.LIVE, False, now
-        self.bridged = applied > 0
-        self.epoch += 1
-        return [BookReady(self.epoch, book.update_id, self.bridged)]
+        if self._newest is not None and book.update_id > self._newest[0]:
+            self._ahead, self._ahead_at, self._ahead_since_ns = book, now, self._newest[1]
+            return []
+        return self._ready(book, applied, first, now)
 
     def snapshot_failed(self, request_id: int, now: float) -> list[Effect]:
         """The exchange did not answer; a start is asked for again later, an anchor is forgotten."""
@@ -250,9 +255,19 @@ class BookSync:
             self._drop_anchor()
 
     def time_passed(self, now: float) -> list[Effect]:
-        """A second snapshot that stays ahead of the stream shows that the stream delivers nothing: the book is old, not quiet."""
-        book, anchor = self._book, self._anchor
-        if book is None or anchor is None or now - max(self._anchor_at, self._applied_at) < SILENT_S:
+        """A snapshot that stays ahead of the stream shows that the stream delivers nothing: the book is old, not quiet.
+
+        A second one that stays ahead of a stream that delivers is forgotten: it is no judge of this book.
+        """
+        book, anchor, ahead = self._book, self._anchor, self._ahead
+        if ahead is not None and now - max(self._ahead_at, self._heard_at) >= SILENT_S:
+            newest = self._newest[0] if self._newest is not None else 0
+            self.state, self._silent, self._ahead = BookState.WAITING, True, None
+            return [StreamSilent(f"the exchange is at {ahead.update_id}, its stream at {newest}")]
+        if book is None or anchor is None or now - self._anchor_at < SILENT_S:
+            return []
+        if now - self._applied_at < SILENT_S:
+            self._drop_anchor()
             return []
         fault = Fault(Lost.SILENT, f"the exchange is at {anchor.update_id}, its stream at {book.update_id}")
         self._leave_live(fault)
@@ -275,6 +290,11 @@ class BookSync:
         """The last good book while there is no LIVE one; never advanced, never recorded."""
         return self._last
 
+    @property
+    def ahead_id(self) -> int | None:
+        """Id of a snapshot to which the stream has yet to come, before it may be the book."""
+        return None if self._ahead is None else self._ahead.update_id
+
     # Inside ------------------------------------------------------------------
 
     def _ids_restarted(self, update: DepthUpdate) -> bool:
@@ -282,10 +302,40 @@ class BookSync:
         newest = self._newest
         return newest is not None and update.last_id < newest[0] and update.ts_event_ns > newest[1]
 
+    def _ready(self, book: Book, applied: int, first: tuple[int, int] | None, now: float) -> list[Effect]:
+        self.events_applied += applied
+        self.first_applied = self.first_applied or first
+        self._book, self._last, self.lost, self._ahead = book, None, None, None
+        self.state, self._asked_early, self._live_since = BookState.LIVE, False, now
+        self.bridged = applied > 0
+        self.epoch += 1
+        return [BookReady(self.epoch, book.update_id, self.bridged)]
+
+    def _reach_ahead(self, ahead: Book, update: DepthUpdate, now: float) -> list[Effect]:
+        """The stream comes nearer to a snapshot that is ahead of it, comes to it, or shows that they do not belong together."""
+        before = ahead.update_id
+        fault = self._follow(ahead, update)
+        if fault is None and update.last_id >= before:
+            applied = ahead.update_id > before
+            self.events_dropped += not applied
+            return self._ready(ahead, int(applied), (update.first_id, update.last_id) if applied else None, now)
+        if fault is None:
+            self.events_dropped += 1
+            # By the stream's own time, and longer each time: one that is late itself must be able to come to it.
+            if update.ts_event_ns - self._ahead_since_ns < SILENT_S * 1e9 * self._attempt:
+                return []
+        self._ahead = None
+        self._buffer.append(update)
+        return [self._fetch(now)]
+
     def _live_update(self, update: DepthUpdate, now: float) -> list[Effect]:
         book = self._book
         assert book is not None
         before = book.update_id
+        if not self.bridged and update.last_id < before:  # of a stream that was silent until now: it may be another market's book
+            return self._lose(
+                Fault(Lost.UNBRIDGED, f"a snapshot of {before}, and the stream is at {update.last_id}"), now, keep=update
+            )
         fault = self._follow(book, update)
         if fault is not None:
             if not self.bridged and fault.reason is Lost.GAP:  # the snapshot of a quiet symbol proves stale
@@ -352,7 +402,7 @@ class BookSync:
         if self._book is not None:
             # A crossed book is no good book: nobody is shown it.
             self._last, self.lost = (None if self._book.crossed else self._book), fault
-        self._book, self.bridged = None, False
+        self._book, self._ahead, self.bridged = None, None, False
         self._drop_anchor()
 
     def _fetch(self, now: float, wait_s: float | None = None) -> FetchSnapshot:

@@ -252,7 +252,8 @@ class Feed:
     def tick(self, t: int, *, tick_recv_ns: int, sample_ns: int, now: float, flags: Flag = NO_FLAGS) -> list[FeedEffect]:
         """Close second t: its record, its snapshot if there is a book, the trades and incidents since the last one."""
         self.begin(sample_ns)
-        waited = self._book_effects(self.sync.time_passed(now), now, sample_ns)
+        # Where event time drives, only the stream itself closes seconds: its silence is nothing that could be seen here.
+        waited = [] if self._event_ticks else self._book_effects(self.sync.time_passed(now), now, sample_ns)
         book = self.sync.book
         live = book is not None
         reason = self._live_reason if live else self.reason

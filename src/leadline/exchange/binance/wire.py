@@ -101,7 +101,15 @@ class FrameDecoder:
             _ANYTHING.decode(data)
             self._count(route.known, route.suffix)
             return None
-        return shape.make(shape.combined.decode(data).data, ts_recv_ns, route)
+        try:
+            found = shape.combined.decode(data).data
+        except msgspec.ValidationError:
+            event = _EVENT_INSIDE.decode(data).data.e
+            if event is UNSET or event in _SHAPE_OF_EVENT:
+                raise
+            self._count(event in _UNUSED_EVENTS, event)  # another name, another thing; what it may stand for, the ids miss
+            return None
+        return shape.make(found, ts_recv_ns, route)
 
     def _general(self, data: bytes, ts_recv_ns: int) -> Message | None:
         """The slow door: a stream's first frame, keys in another order, a raw payload, an answer to us."""
@@ -467,6 +475,10 @@ class _EventName(Struct, gc=False):
     e: str
 
 
+class _MaybeEventName(Struct, gc=False):
+    e: str | UnsetType = UNSET
+
+
 class _ErrorBody(Struct, gc=False):
     code: int
     msg: str = ""
@@ -566,6 +578,7 @@ _SHAPE_OF_EVENT: Final = {
 }
 _ANYTHING: Final = msgspec.json.Decoder(_Anything)
 _EVENT_NAME: Final = msgspec.json.Decoder(_EventName)
+_EVENT_INSIDE: Final = msgspec.json.Decoder(_Combined[_MaybeEventName])
 _ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
 _PAIRS: Final = msgspec.json.Decoder(tuple[tuple[str, str], ...])
 _SNAPSHOT: Final = msgspec.json.Decoder(_SnapshotBody)
