@@ -234,6 +234,17 @@ def test_ids_that_are_no_longer_kept_are_worked_out_from_the_seed(monkeypatch: p
         assert (decimals(true.bids), decimals(true.asks)) == (bids, asks)
 
 
+def test_a_coarse_grid_gathers_no_more_than_the_exchange_can_say() -> None:
+    """A coin of 123 ticks puts on a few prices what others spread over hundreds; the exchange's cap is 2^63 - 1 at 1e-8."""
+    source = SyntheticMarket(7, ("PEPEUSDT",), start_ms=START_MS)
+    for minute in range(1, 31):
+        source.advance(source.start_ns + minute * 60 * SECOND_NS)
+        answer = source.depth("PEPEUSDT", 5000)
+        assert answer is not None
+        said = json.loads(answer.body)
+        assert max(Decimal(q) for side in ("bids", "asks") for _, q in said[side]) < Decimal("50000000000")
+
+
 def test_there_is_no_truth_of_ids_that_never_were() -> None:
     source, frames = made(7, 2)
     first, last = of(frames, "btcusdt@depth@100ms")[0]["U"], of(frames, "btcusdt@depth@100ms")[-1]["u"]

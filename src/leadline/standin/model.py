@@ -14,7 +14,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from leadline.standin.draws import Draws
-from leadline.standin.listing import SLOT_US, Listing, Side, Spec
+from leadline.standin.listing import QUANTITY_MAX_E8, SLOT_US, Listing, Side, Spec
 from leadline.standin.tables import BURST, DRAW_BITS, JUMP_RATE, OPEN_US, Inverse, burst_factor, decay, inverse
 from leadline.standin.tape import Tape
 
@@ -205,6 +205,7 @@ class Pair:
         self._edges = edges
         self._jump_unit = max(1, 1000 * bp_ticks // cal.bp_ticks)
         self._sizes_per, self._sizes_of = spec.lots_per()
+        self._lots_most = QUANTITY_MAX_E8 // spec.lot_e8 // 4
         self._near_sizes, self._far_sizes, self._best_sizes = (
             inverse(sizes) for sizes in (cal.near_sizes, cal.far_sizes, cal.best_sizes)
         )
@@ -322,17 +323,21 @@ class Pair:
             keys = side.keys
             start, end = bisect_left(keys, best + low), bisect_left(keys, best + high)
             if start < end:
-                key = keys[start + draws.below(end - start)]
-                self.listing.change(side, key, side.quantities[key] + self._size(bucket))
+                self._add(side, keys[start + draws.below(end - start)], self._size(bucket))
                 return
         for _ in range(PRICES_TRIED):
             key = self._on_grid(side, best + low + draws.below(high - low))
             if key not in side.quantities:
                 break
         if key in side.quantities:
-            self.listing.change(side, key, side.quantities[key] + self._size(bucket))
+            self._add(side, key, self._size(bucket))
         elif key * side.away > 0:
             self._come(side, key, self._size(bucket), self._young)
+
+    def _add(self, side: Side, key: int, lots: int) -> None:
+        """More on a level; one that has gathered as much as a coarse grid can gather begins anew."""
+        before = side.quantities[key]
+        self.listing.change(side, key, lots if before > self._lots_most else before + lots)
 
     def _come(self, side: Side, key: int, quantity: int, among: list[tuple[Side, int]]) -> None:
         if any(side is banned and low <= key <= high for banned, low, high in self.banned):
