@@ -537,7 +537,6 @@ MUTATIONS: list[Mutation] = [
             ("length = draws.rounded(ticks * scale", "length = draws.rounded(3 * ticks * scale"),
             ("                self._open(other)\n", "                pass\n"),
             ("        self._burst -= 1\n", ""),
-            ('self.status != "TRADING" or self.frozen_until_us > self._event_us', "self.frozen_until_us > self._event_us"),
         ),
     ),
     *_of(

@@ -261,3 +261,14 @@ def test_a_diff_over_several_frames_is_their_sum(first: int, last: int) -> None:
     assert diff is not None
     assert diff.bids == dict(level for update in updates for level in update["b"])
     assert diff.asks == dict(level for update in updates for level in update["a"])
+
+
+def test_a_diff_is_its_frame_wherever_the_truth_is_cut_into_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks of 7 ids: most frames begin or end at an edge, or lie over several."""
+    monkeypatch.setattr(truth, "CHUNK_IDS", 7)
+    monkeypatch.setattr(truth, "KEPT_CHUNKS", 10_000)
+    source, frames = made(9, 5, ("ETHUSDT",))
+    for update in of(frames, "ethusdt@depth@100ms"):
+        diff = source.diff("ETHUSDT", update["U"], update["u"])
+        assert diff is not None
+        assert (diff.bids, diff.asks) == (dict(update["b"]), dict(update["a"]))
