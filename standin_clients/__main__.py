@@ -194,7 +194,7 @@ class Exchange:
             if len(page) < PAGE:
                 if time.monotonic() > until:
                     break
-                time.sleep(0.5)
+                time.sleep(0.5)  # an exchange over REST tells nobody when its next aggregate is there
         known = rows and self.get("/_standin/truth/trades", symbol=symbol, from_id=rows[0]["a"], to_id=rows[-1]["a"])
         return known or rows  # the truth, where the stand-in tells it
 

@@ -70,6 +70,7 @@ def main() -> None:
     depth.create_depthcache(markets=ARGS.symbols)
     sockets = BinanceWebSocketApiManager(exchange="binance.com", output_default="dict", **quiet)
     sockets.create_stream(["aggTrade", "bookTicker"], ARGS.symbols, process_stream_data=received)
+    # The library works in threads of its own and has no end to wait for.
     time.sleep(max(0.0, until - time.monotonic()))
     leave()
 

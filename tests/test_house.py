@@ -77,7 +77,7 @@ def test_requirements_are_pins_with_hashes_and_nothing_else(name: str):
     "line",
     [
         "--index-url https://example.org/simple",
-        "--find-links=./wheels",
+        "--constraint=./other.txt",
         "numpy @ file:///wheels/numpy.whl",
         "https://example.org/numpy.whl",
         "./numpy.whl",

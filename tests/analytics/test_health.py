@@ -158,7 +158,9 @@ def test_a_bad_part_leaves_the_others_alone(name):
 
 
 def test_a_market_that_is_bad_in_everything_is_critical_on_both_scales():
-    everything = lambda i: BAD["spread"](i) | BAD["cost"](i) | BAD["volatility"](i) | {"bid": 1e3 * 9 ** (i % 2), "ask": 9e3}  # noqa: E731
+    def everything(i: int) -> dict[str, float]:
+        return BAD["spread"](i) | BAD["cost"](i) | BAD["volatility"](i) | {"bid": 1e3 * 9 ** (i % 2), "ask": 9e3}
+
     with_past, without = judged(minutes(everything)), judged(minutes(everything), None)
     assert (with_past.health_level, without.health_level) == (HealthLevel.CRITICAL, HealthLevel.CRITICAL)
     assert with_past.overall_score == 0

@@ -817,7 +817,10 @@ def test_a_spread_of_two_ticks_is_another_state():
 def test_the_fitted_price_is_the_mid_plus_the_move_of_its_state():
     moves = tuple(float(n) * TICK for n in range(-10, 10))
     micro = MicroPrice(TICK, moves, 1)
-    at = lambda bid, ask, wide=1: micro.of(e8(1000), bid, e8(1000) + wide * TICK, ask)  # noqa: E731
+
+    def at(bid: int, ask: int, wide: int = 1) -> float | None:
+        return micro.of(e8(1000), bid, e8(1000) + wide * TICK, ask)
+
     assert at(99, 1) == pytest.approx(1000.005 + 0.01 * moves[9] / TICK)
     assert at(99, 1, 2) == pytest.approx(1000.01 + 0.01 * moves[19] / TICK)
     assert at(5, 5) == pytest.approx(1000.005 - 0.01 * 5.5)  # between deciles 4 and 5

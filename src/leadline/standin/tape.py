@@ -108,6 +108,7 @@ class Tape:
         """opening: the price, in 1e-8, of a candle before anything was traded."""
         self._past = past
         self._opening = opening
+        # Readers know columns as sequences (a Past may bring other ones); only the tape, which made them, appends.
         self._columns = Columns(*(array("q") for _ in Columns._fields))  # type: ignore[arg-type]
         self._fill_ids = array("q")
         self._fill_rows = array("q")
