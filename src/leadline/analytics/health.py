@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from leadline.analytics.liquidity import BASELINE_SHORT, BEYOND, EXHAUSTED, UNDEFINED, cost_columns
 from leadline.analytics.stats import Floats, History, reversion
 from leadline.core.errors import NotEnoughData
-from leadline.core.records import BANDS_BPS, BookState, Flag, SecondRecord
+from leadline.core.records import BANDS_BPS, HARMLESS, BookState, SecondRecord
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -35,7 +35,6 @@ PAST_CLEAN = 0.9  # share of clean records from which a past window counts
 NEED_WINDOWS = 30  # length of a ready baseline, in windows, and at least half an hour
 NEED_S_MIN = 1_800
 HISTORY_MIN = 24  # 80 % of NEED_WINDOWS: past values under which a part is not ranked
-HARMLESS = Flag.RANGE | Flag.BBO_BREAK | Flag.TRADES_LATE  # flags of a clean record
 
 LOW_COVERAGE = "low_coverage"
 NOT_LIVE = "book_not_live"

@@ -17,7 +17,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from leadline.analytics.stats import Fit, Floats, History, least_squares
-from leadline.core.records import BANDS_BPS, BookState, Flag, SecondRecord, TradeState
+from leadline.core.records import BANDS_BPS, HARMLESS, BookState, Flag, SecondRecord, TradeState
 from leadline.core.second import RANKS
 from leadline.core.units import E8, E16
 
@@ -29,7 +29,7 @@ IMBALANCE_SHARE_MIN = 0.8  # of the clean seconds must know the band, as the par
 REGRESSION_S = 10
 REGRESSION_WINDOWS_MIN = 30
 
-_HARMFUL = ~int(Flag.RANGE | Flag.BBO_BREAK | Flag.TRADES_LATE)  # plain integers: a Flag is slow, and a day has 86,400 records
+_HARMFUL = ~int(HARMLESS)  # plain integers: a Flag is slow, and a day has 86,400 records
 _TRADES_LATE = int(Flag.TRADES_LATE)
 _BAND_10 = BANDS_BPS.index(10)
 

@@ -146,6 +146,9 @@ class Flag(enum.IntFlag):
     AUDIT = 256
 
 
+HARMLESS = Flag.RANGE | Flag.BBO_BREAK | Flag.TRADES_LATE  # a LIVE record with no other flag is clean
+
+
 class BookSnapshot(Struct, frozen=True, gc=False):
     """Our stored sample at the whole second `timestamp`: at most 20 levels a side, best first."""
 
