@@ -17,7 +17,7 @@ import pytest
 from tests.captures import captures
 
 from leadline.core.records import BestQuote, DepthSnapshot, DepthUpdate, SymbolSecond, Trade, TradeState
-from leadline.core.second import QuoteSums, _RankSums
+from leadline.core.sums import QuoteSums, RankSums
 from leadline.core.sync import BookSync, FetchSnapshot
 from leadline.exchange.replay import Recording
 from leadline.service.recorder import Recorder
@@ -191,7 +191,7 @@ def test_the_order_flow_of_all_tickers(symbol, total, parts):
     ],
 )
 def test_the_order_flow_by_rank_of_all_diffs(symbol, steps, rank_1, ranks_10, ranks_20):
-    sums, states = _RankSums(), 0
+    sums, states = RankSums(), 0
     for book, _ in live_books(symbol):
         states += 1
         sums.book(book)

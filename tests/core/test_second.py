@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tests.core.build import book, e8, ns, quote, trade, update
 
 from leadline.core.records import BookState, Flag, TradeState
-from leadline.core.second import QuoteSums, Second
+from leadline.core.second import Second
+from leadline.core.sums import QuoteSums
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=150)
 TICK = 10**6  # 0.01
@@ -49,6 +50,7 @@ class Desk:
 
     def diff(self, bids=(), asks=(), *, at, ids=1):
         change = update(self.book.update_id + 1, self.book.update_id + ids, bids, asks, at=at)
+        self.second.depth_coming(change, self.book)
         self.book.apply(change)
         self.second.depth_applied(change, self.book)
         self.last_update = (change.ts_event_ns, change.ts_recv_ns)
@@ -775,7 +777,7 @@ def test_sizes_are_quantiles_of_entries_by_distance_within_the_ten_percent_of_th
     random.Random(1).shuffle(sizes)
     for number, size in enumerate(sizes):
         bids = [("999.85", Decimal(size**3) / 10**6), ("990", 1), *[("999.9", 0)] * 9]
-        desk.diff(bids, [("1000.4", size)] if number < 199 else [], at=number / 10)
+        desk.diff(bids, [*[("1000.15", 0)] * 9, *[("1000.4", size)] * (number < 199)], at=number / 10)
     block = minute_of(desk)
     assert block.size_p95[3] == pytest.approx(285**3 * 999.85 / 1e6, rel=0.05)
     assert block.size_p99[3] == pytest.approx(297**3 * 999.85 / 1e6, rel=0.05)

@@ -1,6 +1,6 @@
 """The replay driver over a real store: what a recording says is stored, and what it cannot answer is said."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -12,11 +12,12 @@ from tests.core.build import trade, update
 from tests.fakes import FailingEngine
 
 from leadline.core.errors import StoreFull
-from leadline.core.records import BookState, DepthSnapshot, Disconnected, Flag, SecondRecord, TradeState
+from leadline.core.records import BookState, DepthSnapshot, Disconnected, Flag, SecondRecord, SymbolRules, TradeState
 from leadline.exchange.replay import Recording
 from leadline.service.queries import coverage
 from leadline.service.recorder import Recorder
 from leadline.service.replay import BATCH_ROWS, Replay
+from leadline.service.seeding import Sizes, stored_sizes
 from leadline.store.history import History
 from leadline.store.memory import MemoryEngine
 
@@ -26,16 +27,29 @@ SNAPSHOT = build.snapshot(10, [(100, 1)], [(101, 1)])
 
 
 class Run:
-    def __init__(self, events: Iterable[Any], engine: MemoryEngine | None = None, epoch: int = 0) -> None:
+    def __init__(
+        self,
+        events: Iterable[Any],
+        engine: MemoryEngine | None = None,
+        epoch: int = 0,
+        *,
+        rules: SymbolRules | None = None,
+        sizes_before: Callable[[History, str, int], Sizes] = lambda history, symbol, t: (),
+    ) -> None:
         self.history = History(engine or MemoryEngine(), "the test's store")
         self.ruled: list[tuple[str, int, int]] = []
         self.recorder = Recorder(self.history)
         self.replay = Replay(
             self.recorder,
             epochs=lambda symbol: epoch,
-            first_snapshot=lambda snapshot, since_s: self.ruled.append((snapshot.symbol, snapshot.update_id, since_s)),
+            first_snapshot=lambda snapshot, since_s: self.rule(snapshot, since_s, rules),
+            sizes_before=lambda symbol, t: sizes_before(self.history, symbol, t),
         )
         self.replay.run(events)
+
+    def rule(self, snapshot: DepthSnapshot, since_s: int, rules: SymbolRules | None) -> SymbolRules | None:
+        self.ruled.append((snapshot.symbol, snapshot.update_id, since_s))
+        return rules
 
     def records(self, symbol: str = BTC) -> dict[int, SecondRecord]:
         return {record.t - T: record for record in self.history.seconds(symbol, 10**9, 2 * 10**9).rows}
@@ -183,3 +197,63 @@ def test_a_recording_whose_snapshots_all_come_first_gives_the_same_books():
     for symbol in as_recorded.replay.feeds:
         expected = as_recorded.snapshots(symbol)
         assert expected and {second: held.snapshots(symbol)[second] for second in expected} == expected
+
+
+# Sizes and cells ---------------------------------------------------------------------------
+
+CALM = build.snapshot(10, [("99.99", 1)], [("100.01", 1)])
+
+
+def busy(first_id: int, start: float, minutes: int) -> list[Any]:
+    """Each minute a diff that sets a size 200 times, a level of 10 that comes and goes in 200 ms, and a diff after the tick."""
+    made: list[Any] = []
+    for n in range(minutes):
+        for at, bids in ((40, [("99.93", 2)] * 200), (50, [("99.94", 10)]), (50.2, [("99.94", 0)]), (60.5, [])):
+            number = first_id + len(made)
+            made.append(update(number, number, bids, at=T + start + 60 * n + at))
+    return made
+
+
+def stored_before(history: History, symbol: str, t: int) -> Sizes:
+    return stored_sizes(history, symbol, t - 86_400, t)
+
+
+def large(run: Run, after: float) -> set[int | None]:
+    return {record.n_large_bid for second, record in run.records().items() if second > after}
+
+
+def test_the_sizes_of_a_store_before_the_recording_are_asked_for_once_by_its_first_tick():
+    asked: list[tuple[str, int]] = []
+
+    def sizes_before(history: History, symbol: str, t: int) -> Sizes:
+        asked.append((symbol, t - T))
+        return [(t - 60 * n, [None] * 5 + [500.0]) for n in range(1, 31)]
+
+    again = [Disconnected((BTC,), "reconnected", build.ns(T + 2)), structs.replace(CALM, update_id=12), *steady(13, [2.5, 3.5])]
+    run = Run([CALM, *steady(11, [0.5, 1.5]), *again], sizes_before=sizes_before)
+    assert asked == [(BTC, 1)]
+    assert {second: record.n_large_bid for second, record in run.records().items()} == {1: 0, 2: None, 3: 0}
+
+
+def test_a_recording_is_judged_by_the_minutes_stored_before_it_and_never_by_its_own_run_before():
+    """The first diff of all is part of the first book: from the second minute on there are 30 blocks after 31 minutes.
+
+    The same once more finds its own minutes in the store, leaves them alone, and makes the same bytes.
+    """
+    engine, made = MemoryEngine(), [CALM, *busy(11, 0, 32)]
+    first = Run(made, engine, sizes_before=stored_before)
+    assert {record.n_large_bid for second, record in first.records().items() if second <= 31 * 60} == {None}
+    assert large(first, 31 * 60) == {0, 1}
+    digest = first.history.digest()
+    again = Run(made, engine, epoch=0, sizes_before=stored_before)
+    assert again.history.digest() == digest
+    later = Run([CALM, *busy(11, 40 * 60, 2)], engine, sizes_before=stored_before)
+    assert large(later, 40 * 60 + 1) == {0, 1}
+
+
+def test_whoever_tells_the_rules_of_a_symbol_gets_its_cells():
+    """m = 100, 0.5 bps are 0.005, and the tick is 0.01."""
+    rules = SymbolRules(BTC, "TRADING", "", "", 10**6, 1, T, inferred=True)
+    run = Run([CALM, *steady(11, [0.5, 1.5, 2.5])], rules=rules)
+    assert [(cells.ts_ns, cells.cell_e8) for cells in run.replay.feeds[BTC].cells] == [(build.ns(T + n), 10**6) for n in (1, 2)]
+    assert Run([CALM, *steady(11, [0.5, 1.5, 2.5])]).replay.feeds[BTC].cells == ()

@@ -40,6 +40,20 @@ class UnknownSymbol(LeadlineError):
         return f"symbol: {self.symbol!r} is not known {self.where}{hint}"
 
 
+class UnknownName(LeadlineError):
+    """The caller's: no such tool, resource or prompt; `near` lists close matches."""
+
+    exit_code = 3
+
+    def __init__(self, kind: str, name: str, near: Sequence[str] = (), why: str = "") -> None:
+        super().__init__(kind, name, tuple(near), why)
+        self.kind, self.name, self.near, self.why = kind, name, tuple(near), why
+
+    def __str__(self) -> str:
+        hint = f"; {self.why}" if self.why else f"; near matches: {', '.join(self.near)}" if self.near else ""
+        return f"no such {self.kind}: {self.name!r}{hint}"
+
+
 class NotReady(LeadlineError):
     """Time's: ask again later."""
 
@@ -68,6 +82,20 @@ class NotEnoughData(NotReady):
     def __str__(self) -> str:
         soon = "" if self.ready_in_s is None else f", ready in {self.ready_in_s:g} s"
         return f"Insufficient historical data: have {self.have:g} {self.unit}, need {self.need:g} {self.unit}{soon}"
+
+
+class Deadline(LeadlineError):
+    """The answer was not there in time."""
+
+    retryable = True
+    exit_code = 4
+
+    def __init__(self, after_s: float) -> None:
+        super().__init__(after_s)
+        self.after_s = after_s
+
+    def __str__(self) -> str:
+        return f"no answer within {self.after_s:g} s"
 
 
 class ExchangeError(LeadlineError):

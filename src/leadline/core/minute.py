@@ -4,22 +4,20 @@ Defined in docs/records.md. Statistics, so floats: nothing here is ever money. S
 """
 
 from array import array
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
-from leadline.core.book import Book, Ladder
+from leadline.core.book import Book
+from leadline.core.near import REACH_BPS, NearBook, NearLevels
 from leadline.core.records import DepthUpdate, MinuteBlock
+from leadline.core.sizes import BUCKETS_BPS, SIZE_BINS, bin_value, bins_of
+
+__all__ = ["BINS", "BIN_BPS", "BUCKETS_BPS", "ENTRIES_MIN", "REACH_BPS", "MinuteSums"]
 
 BIN_BPS = 0.5
-BINS = 100
-REACH_BPS = 50  # BIN_BPS * BINS
-BUCKETS_BPS = np.array([0.25, 0.5, 1.0, 2.0, 5.0, 10.0])
+BINS = int(REACH_BPS / BIN_BPS)
 ENTRIES_MIN = 200
-_LOG_BIN = float(np.log(1.1))
-_LOG_LOW = float(np.log(1e-8))
-_SIZE_BINS = 600  # 1e-8 .. 7e16 quote units
 _BATCH = 1024  # entries that wait to be sorted into the histogram together
 
 
@@ -28,7 +26,7 @@ class MinuteSums:
 
     def __init__(self) -> None:
         self._numbers = array("d")  # price, quantity, price, quantity, ... of level entries not sorted in yet
-        self._counts: list[int] = []  # entries of each diff
+        self._counts: list[int] = []  # entries of each diff that set a size
         self._mids: list[int] = []  # and the mid after it
         self._open()
 
@@ -36,7 +34,7 @@ class MinuteSums:
         self._samples = 0
         self._density = np.zeros((2, BINS))
         self._unknown = np.zeros((2, BINS), dtype=bool)
-        self._sizes = np.zeros((len(BUCKETS_BPS), _SIZE_BINS), dtype=np.int64)
+        self._sizes = np.zeros((len(BUCKETS_BPS), SIZE_BINS), dtype=np.int64)
         self._clear()
 
     def _clear(self) -> None:
@@ -45,24 +43,24 @@ class MinuteSums:
         self._mids.clear()
 
     def update(self, update: DepthUpdate, book: Book) -> None:
-        """The level entries of an applied diff, placed by the mid after it."""
+        """The level entries of an applied diff that set a size, placed by the mid after it."""
         mid2 = book.mid2
         if mid2 is None:
             return
-        numbers = self._numbers
-        numbers.extend(chain.from_iterable(update.bids))
-        numbers.extend(chain.from_iterable(update.asks))
-        self._counts.append(len(update.bids) + len(update.asks))
+        numbers: list[float] = [number for level in update.bids if level[1] for number in level]
+        numbers += [number for level in update.asks if level[1] for number in level]
+        self._numbers.fromlist(numbers)
+        self._counts.append(len(numbers) // 2)
         self._mids.append(mid2)
-        if len(numbers) >= 2 * _BATCH:
+        if len(self._numbers) >= 2 * _BATCH:
             self._sort_sizes()
 
-    def close(self, t: int, book: Book | None) -> MinuteBlock | None:
-        """Tick t; the block if it ends a minute, else None."""
-        if book is not None and book.mid2 is not None:
+    def close(self, t: int, near: NearBook | None) -> MinuteBlock | None:
+        """Tick t, with what is near the mid of a LIVE book; the block if it ends a minute, else None."""
+        if near is not None:
             self._samples += 1
-            self._add_density(0, book.bids, book.mid2)
-            self._add_density(1, book.asks, book.mid2)
+            self._add_density(0, near.bids, near.mid2_e8)
+            self._add_density(1, near.asks, near.mid2_e8)
         if t % 60:
             return None
         self._sort_sizes()
@@ -76,16 +74,13 @@ class MinuteSums:
         self._open()
         return block
 
-    def _add_density(self, row: int, side: Ladder, mid2: int) -> None:
-        keys = side.keys_beyond((side.sign * mid2 - mid2 * REACH_BPS // 10_000) // 2 - 1)
-        prices = np.abs(np.array(keys, dtype=np.float64))
-        quantities = np.array([side.quantities[key] for key in keys], dtype=np.float64)
-        distance = np.abs(prices * 2 - mid2) * 1e4 / mid2  # one rounding, so that an edge stays an edge
+    def _add_density(self, row: int, side: NearLevels, mid2: int) -> None:
+        distance = np.abs(side.prices_e8 * 2.0 - mid2) * 1e4 / mid2  # one rounding, so that an edge stays an edge
         bins = (distance / BIN_BPS).astype(np.int64)
         inside = bins < BINS
-        self._density[row] += np.bincount(bins[inside], (prices * quantities)[inside] / 1e16, BINS) / BIN_BPS
-        if side.known_key is not None:
-            known_bps = 10_000 * (side.sign * mid2 - 2 * side.known_key) / mid2
+        self._density[row] += np.bincount(bins[inside], side.quotes[inside], BINS) / BIN_BPS
+        if side.known_e8 is not None:
+            known_bps = 10_000 * (1 - 2 * row) * (mid2 - 2 * side.known_e8) / mid2  # below 0: the mid itself left the range
             self._unknown[row, max(0, int(known_bps // BIN_BPS)) :] = True
 
     def _mean_density(self, row: int) -> list[float | None]:
@@ -102,10 +97,9 @@ class MinuteSums:
         self._clear()
         distance = np.abs(price * 2 - mid2) * 1e4 / mid2
         bucket = np.searchsorted(BUCKETS_BPS, distance, side="right")
-        near = (bucket < len(BUCKETS_BPS)) & (quantity > 0)
+        near = bucket < len(BUCKETS_BPS)
         value = (price * quantity)[near] / 1e16
-        bins = ((np.log(value) - _LOG_LOW) / _LOG_BIN).clip(0, _SIZE_BINS - 1).astype(np.int64)
-        flat = np.bincount(bucket[near] * _SIZE_BINS + bins, minlength=self._sizes.size)
+        flat = np.bincount(bucket[near] * SIZE_BINS + bins_of(value), minlength=self._sizes.size)
         self._sizes += flat.reshape(self._sizes.shape)
 
     @staticmethod
@@ -114,4 +108,4 @@ class MinuteSums:
         if total < ENTRIES_MIN:
             return None
         index = int(np.searchsorted(np.cumsum(counts), share * total))
-        return float(np.exp(_LOG_LOW + (index + 0.5) * _LOG_BIN))
+        return bin_value(index)

@@ -6,7 +6,9 @@ Times end in their unit: `_ns` for moments, `_ms` where a stored record says so;
 
 import enum
 
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 Level = tuple[int, int]
 """(price_e8, quantity_e8)"""
@@ -174,7 +176,11 @@ class MinuteBlock(Struct, frozen=True, gc=False):
 
 
 class LevelEvent(Struct, frozen=True, gc=False, array_like=True):
-    """One notable level of the second: a fleeting large level or an excess over what was displayed (docs/records.md)."""
+    """One notable level of the second: a fleeting large level, or one at which more traded than was shown (docs/records.md).
+
+    kind: `fleeting`, `sweep_excess` or `refill`. side: `bid` or `ask`, where it rested. Of the last two kinds traded_e8 less
+    displayed_e8 is the excess; of a fleeting level displayed_e8 is what was left at its death.
+    """
 
     kind: str
     side: str
@@ -267,6 +273,56 @@ class TradeBlock(Struct, frozen=True):
     second: int
     state: TradeState
     trades: tuple[Trade, ...]
+
+
+class TradeHour(Struct, frozen=True, kw_only=True):
+    """What the trade blocks of one UTC hour add up to; derived from them, and at any time to be made anew.
+
+    Lines are parallel int64 arrays: what traded at one price in one block of block_s seconds. Of the blocks' seconds only those
+    strictly between the first and the last trade's are judged here; what lies outside needs a neighbour (docs/store.md).
+    """
+
+    symbol: str
+    second: int
+    """Start of the hour, a multiple of 3600."""
+    block_s: int
+    """Length of a block of lines."""
+    ts_ns: NDArray[np.int64]
+    """Start of the line's block."""
+    price_e8: NDArray[np.int64]
+    """Price of the line."""
+    buy_e8: NDArray[np.int64]
+    """Quantity that takers bought there."""
+    sell_e8: NDArray[np.int64]
+    """Quantity that takers sold there."""
+    fills: NDArray[np.int64]
+    """Raw trades of the line."""
+    quote_e16: int
+    """Sum of price times quantity."""
+    squares_e16: int
+    """Sum of the squared quantities of the aggregate trades."""
+    batches: int
+    """Taker orders (docs/records.md)."""
+    first_ns: int
+    """Least trade time; 0 without any trade."""
+    first_id: int
+    """First fill id of the first trade; 0 without any."""
+    first_state: TradeState | None
+    """Of its second, as far as the hour itself tells; None without any."""
+    last_ns: int
+    """Greatest trade time; 0 without any trade."""
+    last_id: int
+    """Last fill id of the last trade; 0 without any."""
+    last_state: TradeState | None
+    """Of its second, as first_state."""
+    complete_s: int
+    """Seconds whose trades all came over the stream, those without a trade included."""
+    backfilled_s: int
+    """Seconds with trades fetched later; nothing is missing in them."""
+    missing_s: int
+    """Seconds in which trades are missing, or may be."""
+    missing_ids: int | None
+    """Fill ids between the first and the last trade that no stored trade has; None: the ids began anew, nobody can tell."""
 
 
 class BookView(Struct, frozen=True):

@@ -11,7 +11,10 @@ from collections import deque
 from collections.abc import Sequence
 
 from leadline.core.book import Book
+from leadline.core.cells import CellRing, TickCells
+from leadline.core.fleeting import FLEETING, FleetingLevels
 from leadline.core.minute import MinuteSums
+from leadline.core.near import near_book
 from leadline.core.records import (
     BANDS_BPS,
     SIZES_QUOTE,
@@ -21,269 +24,18 @@ from leadline.core.records import (
     BookState,
     DepthUpdate,
     Flag,
+    LevelEvent,
     SecondRecord,
     Trade,
     TradeState,
 )
+from leadline.core.refills import Refills
+from leadline.core.sums import DISPLAY_NS, RANKS, QuoteSums, RankSums, Shown, TradeSums
 
-RANKS = 10
+__all__ = ["DISPLAY_NS", "NO_FLAGS", "RANKS", "QuoteSums", "Second"]
+
 NO_FLAGS = Flag(0)
-DISPLAY_NS = 100_000_000  # a batch is compared with the largest size shown in the 100 ms before it (docs/records.md)
-_ABSENT = (-(1 << 64), 0)  # a rank that is not there: worse than every key, nothing in it
-
-
-class QuoteSums:
-    """Order flow at the best prices over a chain of best quotes (Cont, Kukanov, Stoikov 2014); the path of mid and spread."""
-
-    __slots__ = (
-        "_changed_ns",
-        "_since_ns",
-        "_unlinked_ns",
-        "_weighted",
-        "ask_added",
-        "ask_removed",
-        "bid_added",
-        "bid_removed",
-        "last",
-        "mid2_high",
-        "mid2_low",
-        "mid2_open",
-        "mid_sq",
-        "spread_max",
-    )  # fmt: skip
-
-    def __init__(self) -> None:
-        self.last: tuple[int, int, int, int] | None = None
-        self.open(0)
-
-    def open(self, tick_recv_ns: int) -> None:
-        """A second begins; the last quote lives on, the sums do not."""
-        self.bid_added = self.bid_removed = self.ask_added = self.ask_removed = 0
-        self.mid_sq = 0
-        self._weighted = 0
-        self._unlinked_ns = tick_recv_ns
-        self._since_ns = self._changed_ns = tick_recv_ns
-        self.mid2_open: int | None = None
-        self.mid2_high = self.mid2_low = 0
-        self.spread_max = 0
-        if self.last is not None:
-            self._begin(self.last)
-
-    def restart(self) -> None:
-        """The chain broke: the next quote has no predecessor, and what was summed belongs to another epoch."""
-        self.last = None
-        self.open(0)
-
-    def unlink(self, recv_ns: int) -> None:
-        """There is no quote from here on, and the next one has no predecessor; the sums of the second stay."""
-        if self.last is not None:
-            self._weighted += (self.last[2] - self.last[0]) * (recv_ns - self._changed_ns)
-            self._unlinked_ns = recv_ns
-            self.last = None
-
-    def _begin(self, quote: tuple[int, int, int, int]) -> None:
-        mid2, spread = quote[0] + quote[2], quote[2] - quote[0]
-        self.mid2_open = self.mid2_high = self.mid2_low = mid2
-        self.spread_max = spread
-
-    def quote(self, bid: int, bid_qty: int, ask: int, ask_qty: int, recv_ns: int) -> None:
-        """One best quote: prices and quantities in 1e-8, and when it was received."""
-        last = self.last
-        mid2 = bid + ask
-        if last is None:
-            self.last = (bid, bid_qty, ask, ask_qty)
-            if self.mid2_open is None:
-                self._begin(self.last)
-                self._since_ns = recv_ns
-            else:
-                self._since_ns += recv_ns - self._unlinked_ns  # time without a quote weighs nothing
-            self._changed_ns = recv_ns
-        else:
-            last_bid, last_bid_qty, last_ask, last_ask_qty = last
-            # e_bid = 1{Pb >= Pb'} qb - 1{Pb <= Pb'} qb';  e_ask likewise with the inequalities turned round
-            change = (bid_qty if bid >= last_bid else 0) - (last_bid_qty if bid <= last_bid else 0)
-            if change > 0:
-                self.bid_added += change
-            else:
-                self.bid_removed -= change
-            change = (ask_qty if ask <= last_ask else 0) - (last_ask_qty if ask >= last_ask else 0)
-            if change > 0:
-                self.ask_added += change
-            else:
-                self.ask_removed -= change
-            if bid != last_bid or ask != last_ask:
-                step = mid2 - last_bid - last_ask
-                self.mid_sq += step * step
-                self._weighted += (last_ask - last_bid) * (recv_ns - self._changed_ns)
-                self._changed_ns = recv_ns
-            self.last = (bid, bid_qty, ask, ask_qty)
-        self.mid2_high = max(self.mid2_high, mid2)
-        self.mid2_low = min(self.mid2_low, mid2)
-        self.spread_max = max(self.spread_max, ask - bid)
-
-    def spread_tw(self, tick_recv_ns: int) -> float | None:
-        """Spread weighted by receive time up to the tick; the value at the tick if no time passed; None without a quote."""
-        if self.last is None:
-            return None
-        spread = self.last[2] - self.last[0]
-        passed = tick_recv_ns - self._since_ns
-        if passed <= 0:
-            return float(spread)
-        return (self._weighted + spread * (tick_recv_ns - self._changed_ns)) / passed
-
-
-class _RankSums:
-    """Order flow by rank over diffs (Xu, Gould, Howison, arXiv 1907.06230): ranks 1..10, and the sum over ranks 1..20."""
-
-    __slots__ = ("_asks", "_bids", "by_rank", "range_left", "top20")
-
-    def __init__(self) -> None:
-        self._bids: tuple[list[int], list[int]] | None = None
-        self._asks: tuple[list[int], list[int]] | None = None
-        self.open()
-
-    def open(self) -> None:
-        self.by_rank = [0] * RANKS
-        self.top20 = 0
-        self.range_left = False
-
-    def restart(self, book: Book | None) -> None:
-        self._bids = self._asks = None
-        self.open()
-        if book is not None:
-            self.book(book)
-
-    def swap(self, book: Book) -> None:
-        """The same state, seen through another book."""
-        self._bids = self._asks = None
-        self.book(book)
-
-    def book(self, book: Book) -> None:
-        """The state after a diff; the first one after a restart has no predecessor."""
-        bids = self._top(book.bids.keys, book.bids.quantities, book.bids.known_key)
-        asks = self._top(book.asks.keys, book.asks.quantities, book.asks.known_key)
-        if self._bids is not None and bids != self._bids:
-            self._add(self._bids, bids, 1)
-        if self._asks is not None and asks != self._asks:
-            self._add(self._asks, asks, -1)
-        self._bids, self._asks = bids, asks
-
-    def _top(self, keys: list[int], quantities: dict[int, int], known_key: int | None) -> tuple[list[int], list[int]]:
-        best = keys[: -TOP_LEVELS - 1 : -1]
-        if known_key is not None and (len(best) < TOP_LEVELS or best[-1] < known_key):
-            self.range_left = True
-        return best, [quantities[key] for key in best]
-
-    def _add(self, before: tuple[list[int], list[int]], after: tuple[list[int], list[int]], sign: int) -> None:
-        ranks = TOP_LEVELS
-        keys0, quantities0 = before
-        keys1, quantities1 = after
-        if len(keys0) < ranks or len(keys1) < ranks:
-            keys0, quantities0 = _padded(keys0, quantities0)
-            keys1, quantities1 = _padded(keys1, quantities1)
-        by_rank = self.by_rank
-        for rank in range(ranks):
-            key0, key1 = keys0[rank], keys1[rank]
-            if key1 == key0:
-                change = quantities1[rank] - quantities0[rank]
-                if not change:
-                    continue
-            elif key1 > key0:
-                change = quantities1[rank]
-            else:
-                change = -quantities0[rank]
-            change *= sign
-            if rank < RANKS:
-                by_rank[rank] += change
-            self.top20 += change
-
-
-def _padded(keys: list[int], quantities: list[int]) -> tuple[list[int], list[int]]:
-    absent = TOP_LEVELS - len(keys)
-    return keys + [_ABSENT[0]] * absent, quantities + [_ABSENT[1]] * absent
-
-
-class _TradeSums:
-    """Trades as received, by aggressor, and the taker orders (batches) they form (docs/records.md)."""
-
-    __slots__ = (
-        "_batch_quote", "_begun", "_buys", "_first_px", "_first_qty", "_last_px", "_prices", "_shown", "_ts",
-        "batches", "buy_qty", "buy_quote", "excess", "excess_quote", "first_id", "last_id", "max_batch_quote",
-        "n_buy", "n_sell", "px_first", "px_high", "px_last", "px_low", "sell_qty", "sell_quote", "sweeps",
-    )  # fmt: skip
-
-    def __init__(self) -> None:
-        self._ts = -1
-        self._buys = False
-        self._last_px = self._first_px = self._first_qty = self._batch_quote = self._prices = 0
-        self._shown: int | None = None
-        self.open()
-
-    def open(self) -> None:
-        self.buy_qty = self.sell_qty = self.buy_quote = self.sell_quote = self.n_buy = self.n_sell = 0
-        self.batches = self.sweeps = self.excess = self.excess_quote = 0
-        self.first_id: int | None = None
-        self.last_id: int | None = None
-        self.px_first: int | None = None
-        self.px_last = self.px_high = self.px_low = 0
-        self.max_batch_quote: int | None = None
-        self._begun = False  # an open batch belongs to the second in which it began
-
-    def trade(self, trade: Trade, quotes: deque[tuple[int, int, int, int, int]]) -> None:
-        price, quantity, buys = trade.price_e8, trade.quantity_e8, not trade.buyer_is_maker
-        quote = price * quantity
-        if buys:
-            self.buy_qty += quantity
-            self.buy_quote += quote
-            self.n_buy += trade.fills
-        else:
-            self.sell_qty += quantity
-            self.sell_quote += quote
-            self.n_sell += trade.fills
-        if self.px_first is None:
-            self.px_first = self.px_high = self.px_low = price
-            self.first_id = trade.first_id
-        self.last_id = trade.last_id
-        self.px_last = price
-        if price > self.px_high:
-            self.px_high = price
-        elif price < self.px_low:
-            self.px_low = price
-
-        back = price < self._last_px if buys else price > self._last_px
-        if trade.ts_trade_ns == self._ts and buys == self._buys and not back:
-            if price != self._last_px:
-                self._prices += 1
-                if self._prices == 2:
-                    self._swept()
-            elif self._prices == 1:
-                self._first_qty += quantity
-            self._batch_quote += quote
-        else:
-            self._ts, self._buys = trade.ts_trade_ns, buys
-            self._first_px, self._first_qty, self._prices = price, quantity, 1
-            self._shown = _shown(quotes, price, buys, trade.ts_recv_ns)
-            self._batch_quote = quote
-            self._begun = True
-            self.batches += 1
-        self._last_px = price
-        if self._begun and (self.max_batch_quote is None or self._batch_quote > self.max_batch_quote):
-            self.max_batch_quote = self._batch_quote
-
-    def _swept(self) -> None:
-        """The batch went on to a second price, so all it took at its first is known."""
-        self.sweeps += 1
-        if self._shown is not None and self._first_qty > self._shown:
-            self.excess += 1
-            self.excess_quote += (self._first_qty - self._shown) * self._first_px
-
-
-def _shown(quotes: deque[tuple[int, int, int, int, int]], price: int, buys: bool, recv_ns: int) -> int | None:
-    """Largest size displayed at `price` on the side that is taken, in the 100 ms before; the state at their start included."""
-    if not quotes:
-        return None
-    at, size = (3, 4) if buys else (1, 2)
-    return max((quote[size] for quote in quotes if quote[at] == price), default=0)
+LEVEL_EVENTS_MAX = 8
 
 
 class Second:
@@ -293,10 +45,13 @@ class Second:
         self._sizes = sizes_quote
         self._event = QuoteSums()  # chain of bookTickers
         self._diff = QuoteSums()  # chain of the own book's best after each diff
-        self._ranks = _RankSums()
-        self._trades = _TradeSums()
+        self._ranks = RankSums()
+        self._trades = TradeSums()
         self._minute = MinuteSums()
-        self._shown: deque[tuple[int, int, int, int, int]] = deque()
+        self._fleeting = FleetingLevels()
+        self._refills = Refills()
+        self._cells = CellRing()
+        self._shown: deque[Shown] = deque()
         self._last_quote_id: int | None = None
         self._has_ticker = False
         self._live_since_ns: int | None = None  # receive stamp of the epoch's start if it began in this second
@@ -324,6 +79,7 @@ class Second:
     def book_ready(self, book: Book, recv_ns: int, *, resync: bool) -> None:
         """An epoch began with this book; its first state has no predecessor. resync: it is not the first of this run."""
         self._open_book(recv_ns)
+        self._forget_levels()
         self._diff.restart()
         self._event.restart()
         self._ranks.restart(book)
@@ -338,7 +94,13 @@ class Second:
         self._diff.restart()
         self._event.restart()
         self._ranks.restart(None)
+        self._forget_levels()
         self._open_book(0)
+
+    def _forget_levels(self) -> None:
+        self._fleeting.restart()
+        self._refills.restart()
+        self._cells.restart()
 
     def book_swapped(self, book: Book) -> None:
         """An anchor took the live book's place: equal where both know, so no chain breaks, and what is known anew is no flow."""
@@ -349,13 +111,19 @@ class Second:
         self._event.restart()
         self._last_quote_id = None
         self._shown.clear()
+        self._refills.disconnected()
 
     def flag(self, flag: Flag) -> None:
         """Mark this second."""
         self._flags |= flag
 
+    def depth_coming(self, update: DepthUpdate, book: Book) -> None:
+        """A diff is about to be applied to the LIVE book: what it brings anew can only be told now."""
+        self._fleeting.coming(update, book)
+        self._refills.coming(book)
+
     def depth_applied(self, update: DepthUpdate, book: Book) -> None:
-        """A diff was applied to the LIVE book."""
+        """That diff was applied."""
         self._n_diff += 1
         self._n_ids += update.last_id - update.first_id + 1
         self._n_levels += len(update.bids) + len(update.asks)
@@ -363,6 +131,8 @@ class Second:
         self._ranks.book(book)
         self._evaluate(book)
         self._minute.update(update, book)
+        self._fleeting.applied(update, book)
+        self._refills.applied(update, book)
 
     def _chain_diff(self, book: Book, recv_ns: int) -> None:
         bids, asks = book.bids, book.asks
@@ -394,6 +164,7 @@ class Second:
         self._last_quote_id = quote.update_id
         self._has_ticker = True
         self._n_bbo += 1
+        self._refills.quote(quote)
         if quote.bid_quantity_e8 and quote.ask_quantity_e8:
             self._event.quote(
                 quote.bid_price_e8, quote.bid_quantity_e8, quote.ask_price_e8, quote.ask_quantity_e8, quote.ts_recv_ns
@@ -411,6 +182,28 @@ class Second:
         while len(shown) > 1 and shown[1][0] <= trade.ts_recv_ns - DISPLAY_NS:
             shown.popleft()
         self._trades.trade(trade, shown)
+        self._fleeting.trade(trade)
+        self._refills.trade(trade)
+
+    # What is given from outside, and what may be read ----------------------------
+
+    def set_size_thresholds(self, thresholds: Sequence[float | None] | None) -> None:
+        """Quote value above which a level is large, by distance bucket (sizes.BUCKETS_BPS); None: not known."""
+        self._fleeting.thresholds = thresholds
+
+    @property
+    def size_thresholds(self) -> Sequence[float | None] | None:
+        """As set last; None if no bucket has one."""
+        return self._fleeting.thresholds
+
+    def set_tick(self, tick_e8: int | None) -> None:
+        """The symbol's tick size, on which the cells are built; None: not known, and no cells."""
+        self._cells.set_tick(tick_e8)
+
+    @property
+    def cells(self) -> tuple[TickCells, ...]:
+        """The ring of the last ticks of this epoch, oldest first."""
+        return self._cells.ticks
 
     # The tick ------------------------------------------------------------------
 
@@ -452,6 +245,12 @@ class Second:
         depth_min = self._depth_min if live and self._depth_min else (no_depth, no_depth)
         trades = self._trades
         traded = trades.px_first is not None
+        fleeting, refills = self._fleeting.close(), self._refills.close()
+        n_large_bid, large_bid_quote = _large(fleeting if live else None, "bid")
+        n_large_ask, large_ask_quote = _large(fleeting if live else None, "ask")
+        events = sorted([*trades.swept, *refills, *(fleeting or ())], key=_by_value)
+        near = near_book(book)
+        self._cells.add(t, near)
         record = SecondRecord(
             t=t,
             state=state,
@@ -507,16 +306,16 @@ class Second:
             cost_sell=cost_sell,
             fill_buy=fill_buy,
             fill_sell=fill_sell,
-            n_large_bid=None,  # no size threshold yet: it comes from the baseline of the analytics
-            n_large_ask=None,
-            large_bid_quote=None,
-            large_ask_quote=None,
+            n_large_bid=n_large_bid,
+            n_large_ask=n_large_ask,
+            large_bid_quote=large_bid_quote,
+            large_ask_quote=large_ask_quote,
             n_sweeps=trades.sweeps if self._has_ticker else None,
             n_excess=trades.excess if self._has_ticker else None,
             excess_quote=trades.excess_quote if self._has_ticker else None,
-            level_events=[],
-            level_events_dropped=0,
-            minute=self._minute.close(t, book),
+            level_events=events[:LEVEL_EVENTS_MAX],
+            level_events_dropped=len(events[LEVEL_EVENTS_MAX:]),
+            minute=self._minute.close(t, near),
         )
         self._open(tick_recv_ns)
         if book is None or not (book.bids.keys or book.asks.keys):
@@ -543,3 +342,17 @@ def _range_left(book: Book) -> bool:
         side.known_key is not None and (len(side.keys) < TOP_LEVELS or side.keys[-TOP_LEVELS] < side.known_key)
         for side in (book.bids, book.asks)
     )
+
+
+def _large(fleeting: Sequence[LevelEvent] | None, side: str) -> tuple[int | None, int | None]:
+    """How many of a side, and the value of their peaks; None: not known."""
+    if fleeting is None:
+        return None, None
+    peaks = [event.price_e8 * event.peak_e8 for event in fleeting if event.side == side]
+    return len(peaks), sum(peaks)
+
+
+def _by_value(event: LevelEvent) -> tuple[int, str, str, int, int]:
+    """Largest first: a fleeting level by its peak, the others by their excess; then any order that is always the same."""
+    quantity = event.peak_e8 if event.kind == FLEETING else event.traded_e8 - event.displayed_e8
+    return -event.price_e8 * quantity, event.kind, event.side, event.price_e8, event.born_ms

@@ -7,11 +7,12 @@ fetch trades, record a second), and closes seconds either by its own clock (`tic
 
 import logging
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from msgspec import structs
 
 from leadline.core.audit import QuoteAudit
+from leadline.core.cells import TickCells
 from leadline.core.records import (
     TRADING,
     BestQuote,
@@ -29,6 +30,7 @@ from leadline.core.records import (
     TradeState,
 )
 from leadline.core.second import NO_FLAGS, Second
+from leadline.core.sizes import SizeHistory
 from leadline.core.sync import (
     LEVELS_MAX,
     BookAnchored,
@@ -68,6 +70,7 @@ class Feed:
     """State of one symbol. epoch, last_trade: where the store left off.
 
     anchor_s: a second look beside the live book at least this often; None: never. deepen: the first snapshot is a shallow one.
+    tick_e8: the symbol's tick size; None: not known.
     """
 
     def __init__(
@@ -81,14 +84,19 @@ class Feed:
         deepen: bool = False,
         incident_keys: Collection[tuple[int, int]] = (),
         start_cause: str = "starting",
+        tick_e8: int | None = None,
     ) -> None:
         self.symbol = symbol
         self.sync = BookSync(epoch=epoch)
         self.chain = TradeChain(last_trade)
         self.audit = QuoteAudit()
         self.second = Second()
+        self.set_tick(tick_e8)
+        self._sizes = SizeHistory()
+        self._thresholds: list[float | None] | None = None  # by our own minutes
         self.gaps = self.resyncs = self.crossings = self.fills = self.seconds_closed = self.snapshots_taken = 0
         self.trades_missing = 0
+        self.last_mismatch_ms: int | None = None
         self.recent: deque[MarketEvent] = deque(maxlen=8)
         self._event_ticks = event_ticks
         self._anchor_s = anchor_s
@@ -124,7 +132,10 @@ class Feed:
             deepen=self._shallow,
             incident_keys=self._incident_keys,
             start_cause="feed_crash",
+            tick_e8=self.tick_e8,
         )
+        heir._sizes, heir._thresholds = self._sizes, self._thresholds
+        heir.second.set_size_thresholds(self.size_thresholds)
         heir._blocks, heir._incidents, heir._next_tick = self._blocks, self._incidents, self._next_tick
         heir._newest_event_ns, heir._halt = self._newest_event_ns, self._halt
         if self._open_incident is not None:
@@ -158,6 +169,8 @@ class Feed:
         self._newest_event_ns = update.ts_event_ns
         self.begin(self._time(clock_ns))
         book_before = self.sync.book
+        if book_before is not None:
+            self.second.depth_coming(update, book_before)
         applied = self.sync.events_applied
         effects = self.sync.update_received(update, now)
         if book_before is not None and self.sync.events_applied != applied:
@@ -189,6 +202,7 @@ class Feed:
             self._anchor_due = min(self._anchor_due, now)
         if not self.audit.quote_received(quote):
             self.second.flag(Flag.AUDIT)
+            self.last_mismatch_ms = quote.ts_recv_ns // 1_000_000
             log.warning("audit_mismatch", extra={"symbol": self.symbol, "detail": self.audit.last_mismatch})
             if self._anchor_s is not None:
                 self._anchor_due = now  # a second snapshot is the judge
@@ -247,6 +261,11 @@ class Feed:
             log.warning("not_trading", extra={"symbol": self.symbol, "status": status})
         return []
 
+    def set_tick(self, tick_e8: int | None) -> None:
+        """The symbol's tick size, as exchangeInfo says."""
+        self.tick_e8 = tick_e8
+        self.second.set_tick(tick_e8)
+
     # Seconds -------------------------------------------------------------------
 
     def tick(self, t: int, *, tick_recv_ns: int, sample_ns: int, now: float, flags: Flag = NO_FLAGS) -> list[FeedEffect]:
@@ -272,6 +291,9 @@ class Feed:
             flags=flags,
         )
         self._trade_state = TradeState.COMPLETE
+        if record.minute is not None:
+            self._sizes.add(t, record.minute.size_p99)
+            self._judge_sizes(t)
         skipped = None
         if snapshot is None:
             skipped = "empty orderbook" if live else f"book not live ({reason})"
@@ -293,6 +315,24 @@ class Feed:
         if not second:  # a recording without a single diff
             second = max([block.second for block in blocks] + [incident.second for incident in incidents])
         return SymbolSecond(self.symbol, second, None, None, None, blocks, incidents)
+
+    def remember_sizes(self, sizes: Iterable[tuple[int, Sequence[float | None]]], t: int | None) -> None:
+        """Minute blocks of an earlier run: tick and size_p99. t: the present second; None: the next minute's tick tells it."""
+        for minute, size_p99 in sizes:
+            self._sizes.add(minute, size_p99)
+        if t is not None:
+            self._judge_sizes(t)
+
+    def _judge_sizes(self, t: int) -> None:
+        """From now on a level is large by the minutes of the 24 h up to t.
+
+        What was set at `second` from outside stays until those minutes have something to say.
+        """
+        found = self._sizes.thresholds(t)
+        thresholds = None if all(threshold is None for threshold in found) else found
+        if thresholds != self._thresholds:
+            self._thresholds = thresholds
+            self.second.set_size_thresholds(thresholds)
 
     def _event_seconds(self, update: DepthUpdate) -> list[FeedEffect]:
         """Tick t falls after the last update with E <= t and just before the first with E > t."""
@@ -331,6 +371,22 @@ class Feed:
     def _live_reason(self) -> str | None:
         """What a LIVE book's reader must know."""
         return None if self._halt is None else self._halt.kind
+
+    @property
+    def lost_since_ms(self) -> int | None:
+        """When the book was lost that `view` still shows; None while there is a live one, and before the first."""
+        lost = self.sync.book is None and self.sync.last is not None and self._open_incident is not None
+        return self._open_incident.start_ms if lost and self._open_incident is not None else None
+
+    @property
+    def size_thresholds(self) -> Sequence[float | None] | None:
+        """Quote value above which a level is large, by distance bucket (sizes.BUCKETS_BPS); None: too little history."""
+        return self.second.size_thresholds
+
+    @property
+    def cells(self) -> tuple[TickCells, ...]:
+        """The last ticks of this epoch in price cells, oldest first; none without a tick size."""
+        return self.second.cells
 
     def view(self, levels: int) -> BookView | None:
         """A frozen copy of the book, or of the last good one flagged STALE; None before the first."""

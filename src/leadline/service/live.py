@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable
 
 from leadline.clock import Clock
 from leadline.core.errors import ExchangeError, StoreError
-from leadline.core.records import Disconnected, Flag, MarketEvent, Subscribed, SymbolSecond
+from leadline.core.records import Disconnected, Flag, MarketEvent, Subscribed, SymbolRules, SymbolSecond
 from leadline.core.sync import FetchSnapshot, StreamSilent
 from leadline.core.trade_chain import FetchTrades
 from leadline.service.feed import SECOND_NS, Feed, FeedEffect
 from leadline.service.ports import Market, Stream
 from leadline.service.recorder import Recorder
+from leadline.service.seeding import Sizes
 
 log = logging.getLogger("leadline.live")
 
@@ -92,7 +93,7 @@ class Live:
         else:
             self._guarded(event.symbol, lambda feed: feed.handle(event, self._clock.monotonic(), event.ts_recv_ns))
 
-    def _guarded(self, symbol: str, call: Callable[[Feed], list[FeedEffect]]) -> None:
+    def _guarded(self, symbol: str, call: Callable[[Feed], list[FeedEffect] | None]) -> None:
         feed = self.feeds.get(symbol)
         if feed is None:
             return
@@ -127,6 +128,16 @@ class Live:
     def trading(self, symbol: str, status: str) -> None:
         """What exchangeInfo says of a symbol."""
         self._guarded(symbol, lambda feed: feed.trading(status, self._clock.monotonic(), self._clock.wall_ns()))
+
+    def ruled(self, rules: SymbolRules) -> None:
+        """What exchangeInfo says anew of a symbol's grid."""
+        if rules.symbol in self.feeds:
+            self.feeds[rules.symbol].set_tick(rules.tick_e8)
+
+    def remember_sizes(self, symbol: str, sizes: Sizes) -> None:
+        """What the store holds of a symbol's minute blocks."""
+        t = None if self._event_ticks else self._clock.wall_ns() // SECOND_NS
+        self._guarded(symbol, lambda feed: feed.remember_sizes(sizes, t))
 
     # Effects -----------------------------------------------------------------
 
