@@ -80,6 +80,19 @@ def test_deletes_apply_before_the_puts_of_the_same_batch(engine):
     assert engine.count("seconds", b"ABC1:", b"ABC1;") == 100
 
 
+@pytest.mark.parametrize("flushed", [False, True])
+def test_a_range_of_one_key_takes_that_key_and_no_neighbour(engine, flushed):
+    near = [b"a", b"a\0", b"a\0\0", b"a\1", b"b"]
+    engine.write([(family, k, b"v") for family in ("hours", "trades") for k in near])
+    if flushed:
+        engine.flush()
+    engine.write(
+        [("trades", b"a\0", b"new")], [("hours", b"a\0", b"a\0\0"), ("trades", b"a\0", b"a\0\0"), ("hours", b"x", b"x\0")]
+    )
+    assert [k for k, _ in engine.scan("hours", *ALL).rows] == [b"a", b"a\0\0", b"a\1", b"b"]
+    assert [value for _, value in engine.scan("trades", *ALL).rows] == [b"v", b"new", b"v", b"v", b"v"]
+
+
 def test_a_batch_with_one_bad_family_changes_nothing(engine):
     with pytest.raises(StoreError, match="nonsense"):
         engine.write([("meta", b"a", b"1"), ("nonsense", b"a", b"1")])

@@ -4,6 +4,7 @@ snapshots      [bids, asks, update_id, timestamp], a side [[price, quantity], ..
 seconds v1     [1, the fields of SecondRecord in its order]; the minute block is last, as an array
 trades v1      [1, state, [[agg_id, price, quantity, first_id, last_id, trade_ms, buyer_is_maker], ...]]
 incidents v1   [1, kind, start_ms, end_ms, epoch_before, epoch_after, cause, detail]
+hours v1       hour_codec.py
 
 Prices and quantities of snapshots and trades are decimal text without trailing zeros; so are the 1e-16 fields of `seconds`.
 Other integers are integers; one beyond 64 bits, which MessagePack cannot hold, is its text. A trade time that is not a whole
@@ -49,10 +50,11 @@ class Unreadable(ValueError):
 
 
 @contextmanager
-def _reading() -> Iterator[None]:
+def reading() -> Iterator[None]:
+    """Whatever a value that does not decode raises inside becomes Unreadable."""
     try:
         yield
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, OverflowError) as error:
         raise Unreadable(str(error)) from error
 
 
@@ -86,7 +88,7 @@ def encode_snapshot(snapshot: BookSnapshot) -> bytes:
 
 def decode_snapshot(value: bytes) -> BookSnapshot:
     """Exact. Raises Unreadable."""
-    with _reading():
+    with reading():
         stored = _unpack_snapshot(value)
         return BookSnapshot(_levels(stored.bids), _levels(stored.asks), stored.update_id, stored.timestamp)
 
@@ -98,7 +100,7 @@ def snapshot_columns(values: Sequence[bytes]) -> NDArray[np.float64]:
     """
     out = np.empty((len(values), 2, TOP_LEVELS, 2))
     flat = chain.from_iterable
-    with _reading():
+    with reading():
         for i in range(0, len(values), SLICE):
             books = [_unpack_floats(value) for value in values[i : i + SLICE]]
             target = out[i : i + len(books)]
@@ -169,7 +171,7 @@ def encode_second(record: SecondRecord) -> bytes:
 
 def decode_second(value: bytes) -> SecondRecord:
     """Exact. Raises Unreadable."""
-    with _reading():
+    with reading():
         fields: list[Any] = list(astuple(_unpack_second(value)))
         for i in _E16_NUMBERS:
             fields[i] = _quote_number(fields[i])
@@ -203,7 +205,7 @@ def second_columns(values: Sequence[bytes], names: Sequence[str]) -> dict[str, N
     for name in names:
         kind: Any = np.int64 if name in _INT_COLUMNS else object if name in _TEXT_COLUMNS else np.float64
         out[name] = np.empty((len(values), _WIDTHS[name]) if name in _WIDTHS else len(values), kind)
-    with _reading():
+    with reading():
         for i in range(0, len(values), SLICE):
             rows = [unpack(value) for value in values[i : i + SLICE]]
             for name, column in out.items():
@@ -275,7 +277,7 @@ def encode_trades(block: TradeBlock) -> bytes:
 
 def decode_trades(value: bytes, symbol: str, second: int) -> TradeBlock:
     """Exact. Raises Unreadable."""
-    with _reading():
+    with reading():
         stored = _unpack_trades(value)
         return TradeBlock(symbol, second, stored.state, tuple([_trade(symbol, row) for row in stored.trades]))
 
@@ -327,7 +329,7 @@ def encode_incident(incident: Incident) -> bytes:
 
 def decode_incident(value: bytes, symbol: str, second: int, n: int) -> Incident:
     """Raises Unreadable."""
-    with _reading():
+    with reading():
         return Incident(symbol, second, n, *astuple(_unpack_incident(value)))
 
 
@@ -341,5 +343,5 @@ def encode_meta(value: Any) -> bytes:
 
 def decode_meta(value: bytes, kind: Any = Any) -> Any:
     """A plain value, or a `kind`. Raises Unreadable."""
-    with _reading():
+    with reading():
         return msgspec.msgpack.decode(value, type=kind)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-FAMILIES = ("snapshots", "seconds", "trades", "incidents", "meta")
+FAMILIES = ("snapshots", "seconds", "trades", "incidents", "meta", "hours")
+DERIVED = ("hours",)  # made from the others: may be dropped at any time, and is missing in a store of an older program
 
 Put = tuple[str, bytes, bytes]
 """(family, key, value)"""

@@ -71,6 +71,11 @@ def second(key: bytes) -> int:
     return int(key[-10:])
 
 
+def hour(key: bytes) -> bytes:
+    """The key of the UTC hour in which the second of this key lies."""
+    return key[:-10] + b"%010d" % (int(key[-10:]) // 3600 * 3600)
+
+
 def span(lo: bytes, hi: bytes) -> tuple[int, int]:
     """The seconds [lo, hi) that a range of keys of one symbol touches; the inverse of `window`, rounded outwards.
 

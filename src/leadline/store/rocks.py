@@ -6,7 +6,8 @@ T3  the binding's setter for the lower bound sets the upper one: it is never cal
 T4  the dict-like views end silently at a damaged block: loops run on the iterator and end with status().
 
 And one of RocksDB's own: a manifest cut short opens as an older store, and the data files it no longer names are deleted. So
-its length is noted (at open, flush and close) in a file of ours, and a shorter one is refused before RocksDB sees it.
+its length is noted (at open, flush and close) in a file of ours, and a shorter one is refused before RocksDB sees it. A family
+that the manifest does not name is made anew only where it is a derived one, and no options file of RocksDB's names it either.
 """
 
 import shutil
@@ -33,7 +34,7 @@ from rocksdict import (
 
 from leadline.core.errors import StoreBusy, StoreCorrupt, StoreError, StoreFull, StoreLocked
 from leadline.store import keys
-from leadline.store.engine import FAMILIES, Damage, Put, Range, Scan
+from leadline.store.engine import DERIVED, FAMILIES, Damage, Put, Range, Scan
 
 MB = 1 << 20
 BLOCK_BYTES = 16 << 10  # 178 B a snapshot on disk and 21 us a get; 4 kB: 207 B, 64 kB: 50 us (docs/store.md)
@@ -72,7 +73,7 @@ class RocksEngine:
         holds_data = _check_folder(path, reader=secondary)
         cache = Cache(cache_bytes)
         buffers = {name: write_buffer_bytes if name in _BUSY else SMALL_BUFFER_BYTES for name in (*FAMILIES, _DEFAULT)}
-        # Families are made in an empty folder only: RocksDB takes a torn manifest for a short one, and would make those
+        # All families are made in an empty folder only: RocksDB takes a torn manifest for a short one, and would make those
         # it no longer knows anew, empty, and delete the data files of the old.
         create = not secondary and not holds_data
         options = {name: _options(cache, buffer, create=create) for name, buffer in buffers.items()}
@@ -81,21 +82,31 @@ class RocksEngine:
             self._own = Path(tempfile.mkdtemp(prefix="leadline-reader-"))
             access = AccessType.secondary(str(self._own))
         try:
+            try:
+                absent: set[str] = set()
+                self._db = self._opened(options, access)
+            except StoreCorrupt as damage:
+                absent = self._of_an_older_program(damage)
+                self._db = self._opened({name: option for name, option in options.items() if name not in absent}, access)
             with self._translated():
-                self._db = Rdict(str(path), options[_DEFAULT], options, access)
-                self._families = {name: self._db.get_column_family(name) for name in FAMILIES}
-                self._handles = {name: self._db.get_column_family_handle(name) for name in FAMILIES}
+                while absent and not secondary:
+                    name = absent.pop()
+                    self._db.create_column_family(name, options[name]).close()
+                held = [name for name in FAMILIES if name not in absent]
+                self._families = {name: self._db.get_column_family(name) for name in held}
+                self._handles = {name: self._db.get_column_family_handle(name) for name in held}
         except StoreError:
             self._drop_own()
             raise
+        self._absent = absent  # a reader finds nothing in them
         self._closed = False
         self._write_options = WriteOptions()
         self._write_options.no_slowdown = not patient  # a stall would hold the GIL, up to 268 ms; refused instead, as StoreBusy
         for name, family in (*self._families.items(), (_DEFAULT, self._db)):
-            held = family.property_int_value("rocksdb.block-cache-capacity")
-            if held != cache_bytes:  # T1
+            capacity = family.property_int_value("rocksdb.block-cache-capacity")
+            if capacity != cache_bytes:  # T1
                 self.close()
-                raise StoreError(str(path), f"options were ignored: block cache of {name} is {held} bytes, not {cache_bytes}")
+                raise StoreError(str(path), f"options were ignored: block cache of {name} is {capacity} bytes, not {cache_bytes}")
         self._note_manifest()
 
     def write(self, puts: Sequence[Put], deletes: Sequence[Range] = (), *, sync: bool = True) -> None:
@@ -105,7 +116,9 @@ class RocksEngine:
         with self._translated():
             for family, lo, hi in deletes:
                 handle = self._handle(family)
-                if lo < hi:  # RocksDB takes a reversed range and fails every write and flush after it
+                if hi == keys.after(lo):
+                    batch.delete(lo, handle)  # gone with the next flush; a range would be looked at by every read until then
+                elif lo < hi:  # RocksDB takes a reversed range and fails every write and flush after it
                     batch.delete_range(lo, hi, handle)
             for family, key, value in puts:
                 batch.put(key, value, self._handle(family))
@@ -115,6 +128,8 @@ class RocksEngine:
 
     def get(self, family: str, key: bytes) -> bytes | None:
         """The value, or None. Raises StoreCorrupt where the key's block is damaged."""
+        if self._is_absent(family):
+            return None
         with self._translated(family, key):
             value: bytes | None = self._family(family).get(key)
             return value
@@ -123,7 +138,7 @@ class RocksEngine:
         """Rows in key order. Raises StoreCorrupt for damage in a range that is not inside one symbol."""
         rows: list[tuple[bytes, bytes]] = []
         holes: list[Damage] = []
-        start = lo
+        start = hi if self._is_absent(family) else lo
         while start < hi and (limit is None or len(rows) < limit):
             damage = self._read(family, start, hi, rows, limit)
             if damage is None:
@@ -137,6 +152,8 @@ class RocksEngine:
 
     def last(self, family: str, lo: bytes, upto: bytes) -> tuple[bytes, bytes] | None:
         """The greatest key in [lo, upto]; a neighbour symbol's key is not taken for it."""
+        if self._is_absent(family):
+            return None
         with self._translated(family, upto):
             options = ReadOptions()
             it = self._family(family).iter(options)
@@ -229,8 +246,13 @@ class RocksEngine:
         options = _options(Cache(8 * MB), SMALL_BUFFER_BYTES, create=True)
         try:
             Rdict.repair(str(path), options)
-            # Families that had no data file are forgotten by now; made anew here, since an open refuses to.
-            Rdict(str(path), options, dict.fromkeys((*FAMILIES, _DEFAULT), options)).close()
+            # Families that had no data file are forgotten by now; made anew here, since an open refuses to. Derived ones are
+            # emptied: what they were made from may be gone.
+            db = Rdict(str(path), options, dict.fromkeys((*FAMILIES, _DEFAULT), options))
+            for name in DERIVED:
+                db.drop_column_family(name)
+                db.create_column_family(name, options).close()
+            db.close()
         except Exception as error:
             translated = _translation(str(path), error)
             if isinstance(translated, StoreLocked):
@@ -280,6 +302,21 @@ class RocksEngine:
             dark, light = (middle, light) if found(middle) is None else (dark, middle)
         return found(light) or hi
 
+    def _opened(self, options: dict[str, Options], access: AccessType) -> Rdict:
+        with self._translated():
+            return Rdict(str(self.path), options[_DEFAULT], options, access)
+
+    def _of_an_older_program(self, damage: StoreCorrupt) -> set[str]:
+        """The derived families that this store has never had. Raises `damage` if they, or others, were there once."""
+        with self._translated():
+            named = set(Rdict.list_cf(str(self.path)))
+        absent = set(FAMILIES) - named
+        # RocksDB writes one at each open and for each new family, after the manifest, and keeps the last two.
+        options = "".join(file.read_text(errors="replace") for file in self.path.glob("OPTIONS-*"))
+        if not absent or not absent <= set(DERIVED) or any(f'[CFOptions "{name}"]' in options for name in absent):
+            raise damage
+        return absent
+
     def _note_manifest(self) -> None:
         if self._own is None:
             with suppress(OSError):  # a full disk: the older note stays true
@@ -291,6 +328,11 @@ class RocksEngine:
     def _open(self) -> None:
         if self._closed:
             raise StoreError(str(self.path), "is closed")
+
+    def _is_absent(self, family: str) -> bool:
+        """Whether a reader looks at a store that does not have this family yet."""
+        self._open()
+        return family in self._absent
 
     def _family(self, family: str) -> Rdict:
         self._open()
