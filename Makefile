@@ -9,12 +9,15 @@ KEY := $(shell { cat requirements/*.txt; sed '/^\[tool\./,$$d' pyproject.toml; p
 RUN := .venv/.installed-run-$(KEY)
 DEV := .venv/.installed-$(KEY)
 BENCH := .venv/.installed-bench-$(KEY)
-PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check install
+COMPARED := tests/analytics/others/requirements
+OTHERS := .venv-others/.installed-$(shell { cat $(COMPARED).txt; pwd; $(PYTHON) -V 2>&1; } | cksum | cut -d' ' -f1)
+INSTALL := -m pip --quiet --disable-pip-version-check install
+PIP := .venv/bin/python $(INSTALL)
 # The resolver sees the public packages only: no settings, no wheel folder and no further index of this machine.
 COMPILE := env -u UV_FIND_LINKS -u UV_INDEX -u UV_EXTRA_INDEX_URL .venv/bin/python -m uv --quiet --no-config pip compile \
 	--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header $(ARGS)
 
-.PHONY: help venv test lint types check demo clients bench requirements clean
+.PHONY: help venv others test lint types check demo clients bench requirements clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -46,17 +49,21 @@ bench: $(BENCH)  ## measure the promises [ARGS]
 venv: $(DEV)  ## .venv with everything that development needs
 	@echo "venv: .venv is ready"
 
+others: $(OTHERS)  ## .venv-others with the packages that some tests compare our figures with
+	@echo "others: .venv-others is ready"
+
 requirements:  ## pin requirements/*.txt anew from pyproject.toml [ARGS=--upgrade takes newer versions]
-	@echo "requirements: bench.txt, then dev.txt and run.txt with the same versions"
+	@echo "requirements: bench.txt, then dev.txt and run.txt with the same versions; $(COMPARED).txt"
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@$(PIP) uv
 	@$(COMPILE) --group build --group dev --group bench -o requirements/bench.txt pyproject.toml
 	@$(COMPILE) --group build --group dev --constraints requirements/bench.txt -o requirements/dev.txt pyproject.toml
 	@$(COMPILE) --group build --constraints requirements/bench.txt -o requirements/run.txt pyproject.toml
+	@$(COMPILE) -o $(COMPARED).txt $(COMPARED).in
 
-clean:  ## remove .venv, .venv-clients, caches and build folders; recorded data stays
+clean:  ## remove .venv, .venv-others, .venv-clients, caches and build folders; recorded data stays
 	@echo "clean: .venv, caches, build folders"
-	@rm -rf .venv .venv-clients build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	@rm -rf .venv .venv-others .venv-clients build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
 	@find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # A new key starts from an empty .venv: what is no longer required is no longer there.
@@ -79,4 +86,11 @@ $(DEV): $(RUN)
 $(BENCH): $(DEV)
 	@echo "venv: requirements/bench.txt"
 	@$(PIP) --require-hashes -r requirements/bench.txt
+	@touch $@
+
+# Wheels only: to build an old numpy for a new Python would take long, and fail.
+$(OTHERS): | $(RUN)
+	@echo "others: .venv-others with $(COMPARED).txt"
+	@$(PYTHON) -m venv --clear .venv-others
+	@.venv-others/bin/python $(INSTALL) --only-binary :all: --require-hashes -r $(COMPARED).txt
 	@touch $@

@@ -8,20 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
-from tests.analytics.test_volume_profile import MIDNIGHT_NS, SECOND_NS, TWO_HILLS, profile_of, recorded, trade
+from tests.analytics.build_profiles import MIDNIGHT_NS, TWO_HILLS, profile_of, recorded, trade
 from tests.core.test_oracles import both, live_books
 
+from leadline.analytics.histogram import SECOND_NS
 from leadline.analytics.vacuums import (
     BaseDensity,
     BookCells,
     RestingZones,
     base_density,
     book_cells,
-    cell_height_e8,
     resting_zones,
     traded_zones,
 )
-from leadline.core.records import MinuteBlock
+from leadline.core.cells import cell_height_e8
 
 TICK = 10**6  # 0.01
 MID2 = 2000 * 10**8
@@ -244,18 +244,22 @@ def test_one_height_of_cells_in_a_ring() -> None:
 # What usually rests ------------------------------------------------------------------------------
 
 
-def minute(value: float | None, samples: int = 60) -> MinuteBlock:
-    return MinuteBlock(samples, [value] * 99 + [None], [None if value is None else 2 * value] * 100, [None] * 6, [None] * 6)
+def density(*values: float | None) -> np.ndarray:
+    """A minute each: the same in every bin, twice as much among the asks; the last bin of the bids is not known."""
+    rows = np.array([np.nan if value is None else value for value in values], np.float64)
+    both = np.stack([rows[:, None].repeat(100, 1), 2 * rows[:, None].repeat(100, 1)], axis=1)
+    both[:, 0, 99] = np.nan
+    return both
 
 
 def test_the_base_is_the_median_over_minutes_that_know_the_bin() -> None:
     """1..31: 16. A bin that 29 minutes know has none, nor has one that none knows."""
-    found = base_density([minute(float(k)) for k in range(1, 32)] + [minute(None), minute(1e9, samples=0)])
+    found = base_density(density(*map(float, range(1, 32)), None))
     assert (found.bid[0], found.ask[0], found.bid[99], found.ask[99], found.minutes) == (16, 32, None, 32, 32)
-    assert base_density([minute(1.0)] * 30).bid[0] == 1.0
-    short = base_density([minute(1.0)] * 29 + [minute(None)])
+    assert base_density(density(*[1.0] * 30)).bid[0] == 1.0
+    short = base_density(density(*[1.0] * 29, None))
     assert (short.bid[0], short.ask[0], short.minutes) == (None, None, 30)
-    assert base_density([]) == BaseDensity((None,) * 100, (None,) * 100, 0)
+    assert base_density(np.zeros((0, 2, 100))) == BaseDensity((None,) * 100, (None,) * 100, 0)
 
 
 # In past volume -------------------------------------------------------------------------------------

@@ -17,10 +17,12 @@ from msgspec import Struct
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from leadline.analytics.liquidity import BASELINE_SHORT, BEYOND, EXHAUSTED, UNDEFINED, cost_columns
+from leadline.analytics.clean import clean_rows
+from leadline.analytics.impact import cost_columns
+from leadline.analytics.reasons import BASELINE_SHORT, BEYOND, BOOK_NOT_LIVE, EXHAUSTED, LOW_COVERAGE, UNDEFINED
 from leadline.analytics.stats import Floats, History, reversion
 from leadline.core.errors import NotEnoughData
-from leadline.core.records import BANDS_BPS, HARMLESS, BookState, SecondRecord
+from leadline.core.records import BANDS_BPS, BookState, SecondRecord
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -35,9 +37,6 @@ PAST_CLEAN = 0.9  # share of clean records from which a past window counts
 NEED_WINDOWS = 30  # length of a ready baseline, in windows, and at least half an hour
 NEED_S_MIN = 1_800
 HISTORY_MIN = 24  # 80 % of NEED_WINDOWS: past values under which a part is not ranked
-
-LOW_COVERAGE = "low_coverage"
-NOT_LIVE = "book_not_live"
 
 _BAND = BANDS_BPS.index(10)
 _COST_SIZE_QUOTE = 100_000
@@ -193,12 +192,6 @@ class Seconds(Struct, frozen=True):
     log_depth: Floats
     return_bps: Floats
     imbalance: Floats
-
-
-def clean_rows(columns: Mapping[str, NDArray[Any]]) -> Bools:
-    """Which records are clean: LIVE, and no flag but RANGE, BBO_BREAK or TRADES_LATE (docs/records.md)."""
-    clean: Bools = (columns["state"] == BookState.LIVE) & ((columns["flags"] & ~int(HARMLESS)) == 0)
-    return clean
 
 
 def seconds_of(columns: Mapping[str, NDArray[Any]]) -> Seconds:
@@ -364,7 +357,13 @@ def past(seconds: Seconds, end: int) -> Past:
     until = end - WINDOW_S
     since = until - DAY_S
     ends = np.arange(-(-since // WINDOW_S) * WINDOW_S + WINDOW_S, until + 1, WINDOW_S, dtype=np.int64)
-    found = windows(seconds, ends)
+    return past_of(seconds, windows(seconds, ends), end)
+
+
+def past_of(seconds: Seconds, found: Windows, end: int) -> Past:
+    """The same from the aligned windows of that day, computed before."""
+    until, ends = end - WINDOW_S, found.ends
+    since = until - DAY_S
     ordinary = np.where((found.clean >= PAST_CLEAN * WINDOW_S)[:, None], found.values, np.nan)
     aligned = (ends % REVERSION_S == 0) & (ends - REVERSION_S >= since) & (ends <= end - REVERSION_S)
     enough = found.clean_reversion >= PAST_CLEAN * REVERSION_S
@@ -479,7 +478,7 @@ def health(end: int, seconds: Seconds, found: Past | None, *, live_now: bool) ->
     }
     if overall_absolute is None:
         part_reason = UNDEFINED if lacking is None else parts[lacking].reason or UNDEFINED
-        why = part_reason if live_now else NOT_LIVE
+        why = part_reason if live_now else BOOK_NOT_LIVE
         reasons |= dict.fromkeys(("overall_score", "relative_score", "absolute_score"), why)
     elif overall_relative is None:
         reasons["relative_score"] = BASELINE_SHORT

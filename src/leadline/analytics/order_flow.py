@@ -9,15 +9,27 @@ them; `n_epochs` tells. Flow explains the present move; it does not forecast.
 
 import enum
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import gt
+from typing import Any
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from leadline.analytics.clean import clean_rows, has_all_trades, is_clean, rows_with_all_trades
+from leadline.analytics.reasons import (
+    BASELINE_SHORT,
+    BEYOND,
+    BOOK_NOT_LIVE,
+    LOW_COVERAGE,
+    NO_TRADES,
+    TOO_FEW,
+    TRADE_GAP,
+    UNDEFINED,
+)
 from leadline.analytics.stats import Fit, Floats, History, least_squares
-from leadline.core.records import BANDS_BPS, HARMLESS, BookState, Flag, SecondRecord, TradeState
+from leadline.core.records import BANDS_BPS, SecondRecord
 from leadline.core.second import RANKS
 from leadline.core.units import E8, E16
 
@@ -29,19 +41,7 @@ IMBALANCE_SHARE_MIN = 0.8  # of the clean seconds must know the band, as the par
 REGRESSION_S = 10
 REGRESSION_WINDOWS_MIN = 30
 
-_HARMFUL = ~int(HARMLESS)  # plain integers: a Flag is slow, and a day has 86,400 records
-_TRADES_LATE = int(Flag.TRADES_LATE)
 _BAND_10 = BANDS_BPS.index(10)
-
-
-def is_clean(record: SecondRecord) -> bool:
-    """Whether what the record sums up happened to one live book during the whole second (docs/records.md)."""
-    return record.state is BookState.LIVE and not record.flags & _HARMFUL
-
-
-def has_all_trades(record: SecondRecord) -> bool:
-    """Whether no trade is known to be missing from what was received in this second. Backfilled ones are in no record."""
-    return record.trade_state is TradeState.COMPLETE and not record.flags & _TRADES_LATE
 
 
 # One window ----------------------------------------------------------------------------
@@ -128,7 +128,7 @@ def order_flow(records: Sequence[SecondRecord], start_s: int, end_s: int) -> Ord
             n_epochs=0,
             valued_s=0,
             imbalance_s=0,
-            reasons=dict.fromkeys(_OF_A_LIVE_BOOK, "book_not_live"),
+            reasons=dict.fromkeys(_OF_A_LIVE_BOOK, BOOK_NOT_LIVE),
             **nothing,
         )
     reasons: dict[str, str] = {}
@@ -141,7 +141,7 @@ def order_flow(records: Sequence[SecondRecord], start_s: int, end_s: int) -> Ord
         levels = tuple(sum(ranks[rank] for ranks, _ in known) for rank in range(RANKS))
         top20 = sum(sum_20 for _, sum_20 in known)
     else:  # a sum over the seconds that happen to be known would pass for the window's
-        reasons |= dict.fromkeys(("ofi_levels_e8", "ofi_top20_e8"), "beyond_known_range")
+        reasons |= dict.fromkeys(("ofi_levels_e8", "ofi_top20_e8"), BEYOND)
 
     valued = [(r, r.mid2_open, r.mid2_close) for r in clean if r.mid2_open is not None and r.mid2_close is not None]
     bid_rate = ask_rate = net = move = None
@@ -155,23 +155,23 @@ def order_flow(records: Sequence[SecondRecord], start_s: int, end_s: int) -> Ord
         bid_rate, ask_rate, net = bid_e16x2 / unit, ask_e16x2 / unit, (bid_e16x2 - ask_e16x2) / unit
         move = math.fsum(_log_bps(opened, closed) for _, opened, closed in valued)
     else:
-        reasons |= dict.fromkeys(_OF_A_MID, "too_few")
+        reasons |= dict.fromkeys(_OF_A_MID, TOO_FEW)
 
     bought, sold = sum(record.buy_qty for record in clean), sum(record.sell_qty for record in clean)
     tfi = None
     if not all(map(has_all_trades, clean)):
-        reasons["tfi_received"] = "trade_gap"
+        reasons["tfi_received"] = TRADE_GAP
     elif not bought + sold:
-        reasons["tfi_received"] = "no_trades"
+        reasons["tfi_received"] = NO_TRADES
     else:
         tfi = (bought - sold) / (bought + sold)
 
     imbalances, unknown = _imbalances(clean)
     imbalance = None
     if (len(clean) - unknown) / len(clean) < IMBALANCE_SHARE_MIN:
-        reasons["imbalance_bps_mean"] = "beyond_known_range"
+        reasons["imbalance_bps_mean"] = BEYOND
     elif not imbalances:
-        reasons["imbalance_bps_mean"] = "undefined"
+        reasons["imbalance_bps_mean"] = UNDEFINED
     else:
         imbalance = math.fsum(imbalances) / len(imbalances)
 
@@ -283,20 +283,20 @@ def pressure(
     """
     names = ("ofi_z", "ofi_rank", "tfi_rank", "flow_direction", "conflict")
     if coverage < RANKED_COVERAGE_MIN:
-        return _no_pressure(dict.fromkeys(names, "low_coverage"))
+        return _no_pressure(dict.fromkeys(names, LOW_COVERAGE))
     if ofi_history is None or not ofi_history.n:
-        return _no_pressure(dict.fromkeys(names, "baseline_short"))
+        return _no_pressure(dict.fromkeys(names, BASELINE_SHORT))
     reasons: dict[str, str] = {}
     ofi_z, ofi_rank = ofi_history.z(ofi), _share_smaller(ofi_history, ofi)
     if ofi_z is None:
-        reasons["ofi_z"] = "undefined"
+        reasons["ofi_z"] = UNDEFINED
     tfi_rank = None
     if trade_gap:
-        reasons |= dict.fromkeys(("tfi_rank", "flow_direction", "conflict"), "trade_gap")
+        reasons |= dict.fromkeys(("tfi_rank", "flow_direction", "conflict"), TRADE_GAP)
     elif tfi is None:
-        reasons["tfi_rank"] = "no_trades"
+        reasons["tfi_rank"] = NO_TRADES
     elif tfi_history is None or not tfi_history.n:
-        reasons |= dict.fromkeys(("tfi_rank", "flow_direction", "conflict"), "baseline_short")
+        reasons |= dict.fromkeys(("tfi_rank", "flow_direction", "conflict"), BASELINE_SHORT)
     else:
         tfi_rank = _share_smaller(tfi_history, tfi)
     direction = conflict = None
@@ -376,6 +376,31 @@ class Columns(Struct, frozen=True):
             _floats(np.nan if a is None or b is None else _log_bps(a, b) for a, b in mids),
             _floats(np.nan if a is None or b is None else b - a for a, b in mids),
         )
+
+
+COLUMNS = (
+    *("t", "state", "flags", "epoch", "trade_state", "ofi_source", "bid_added", "bid_removed", "ask_added", "ask_removed"),
+    *("buy_qty", "sell_qty", "buy_quote", "sell_quote", "mid2_open", "mid2_close"),
+)
+
+
+def columns_of(stored: Mapping[str, NDArray[Any]]) -> Columns:
+    """The same from COLUMNS of records as the store gives them: numbers in 1e-8, quote values in whole units, NaN for null."""
+    clean = clean_rows(stored)
+    held = {name: column[clean] for name, column in stored.items() if name in COLUMNS}
+    trades = np.where(rows_with_all_trades(held), 1.0, np.nan)
+    return Columns(
+        held["t"],
+        held["epoch"].astype(np.int64),
+        held["ofi_source"] == "event",
+        held["bid_added"] - held["bid_removed"] - held["ask_added"] + held["ask_removed"],
+        held["buy_qty"] * trades,
+        held["sell_qty"] * trades,
+        held["buy_quote"] * trades,
+        held["sell_quote"] * trades,
+        1e4 * np.log(held["mid2_close"] / held["mid2_open"]),
+        held["mid2_close"] - held["mid2_open"],
+    )
 
 
 def _floats(values: Iterable[float]) -> Floats:

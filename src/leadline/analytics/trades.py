@@ -7,11 +7,15 @@ is known, so nothing is classified.
 import math
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
+from typing import Protocol
 
 import numpy as np
 from msgspec import Struct
 
-from leadline.analytics.order_flow import REGRESSION_S, REGRESSION_WINDOWS_MIN, Columns, is_clean, windows
+from leadline.analytics.clean import is_clean
+from leadline.analytics.histogram import Bools, Ints, batch_starts, exact_sum
+from leadline.analytics.order_flow import REGRESSION_S, REGRESSION_WINDOWS_MIN, Columns, windows
+from leadline.analytics.reasons import BOOK_NOT_LIVE, NO_TRADES, TRADE_GAP, UNDEFINED
 from leadline.analytics.stats import Fit, least_squares
 from leadline.core.records import SecondRecord, Trade
 from leadline.core.units import E8, E16
@@ -124,29 +128,69 @@ class TradeFlow(Struct, frozen=True, kw_only=True):
     reasons: dict[str, str]
 
 
-def trade_flow(trades: Sequence[Trade], *, gap: bool = False) -> TradeFlow:
-    """Sums of trades in id order. gap: trades are known to be missing; a hole between those given is seen here."""
-    orders = batches(trades)
-    buy = sum(trade.quantity_e8 for trade in trades if not trade.buyer_is_maker)
-    sell = sum(trade.quantity_e8 for trade in trades if trade.buyer_is_maker)
-    buy_quote = sum(trade.price_e8 * trade.quantity_e8 for trade in trades if not trade.buyer_is_maker)
-    sell_quote = sum(trade.price_e8 * trade.quantity_e8 for trade in trades if trade.buyer_is_maker)
-    reasons = {} if trades else dict.fromkeys(("tfi", "vwap", "max_batch_quote_e16"), "no_trades")
-    gap = gap or has_hole(trades)
+class TradeColumns(Protocol):
+    """Trades in id order, an entry each, exact: the store's columns have more."""
+
+    @property
+    def ts_ns(self) -> Ints:
+        """Trade time."""
+        ...
+
+    @property
+    def price_e8(self) -> Ints:
+        """Price."""
+        ...
+
+    @property
+    def quantity_e8(self) -> Ints:
+        """Quantity, base."""
+        ...
+
+    @property
+    def fills(self) -> Ints:
+        """Raw trades of each."""
+        ...
+
+    @property
+    def taker_buy(self) -> Bools:
+        """Whether the taker bought."""
+        ...
+
+    @property
+    def first_id(self) -> Ints:
+        """Its first fill id."""
+        ...
+
+    @property
+    def last_id(self) -> Ints:
+        """Its last fill id."""
+        ...
+
+
+def trade_flow(trades: TradeColumns, *, gap: bool = False) -> TradeFlow:
+    """Sums of trades. gap: some are known to be missing; a hole between those given is seen here."""
+    n, buys = len(trades.ts_ns), trades.taker_buy
+    first = batch_starts(trades.ts_ns, trades.price_e8, trades.taker_buy)
+    buy, sell = exact_sum(trades.quantity_e8[buys]), exact_sum(trades.quantity_e8[~buys])
+    quotes = trades.price_e8.astype(object) * trades.quantity_e8  # beyond 64 bits
+    buy_quote, sell_quote = int(quotes[buys].sum()), int(quotes[~buys].sum())
+    last = np.append(first[1:], n) - 1 if n else first
+    reasons = {} if n else dict.fromkeys(("tfi", "vwap", "max_batch_quote_e16"), "no_trades")
+    gap = gap or bool((trades.first_id[1:] != trades.last_id[:-1] + 1).any())
     if gap:
         reasons |= dict.fromkeys(("delta_e8", "tfi"), "trade_gap")
     return TradeFlow(
-        n_trades=sum(trade.fills for trade in trades),
-        n_batches=len(orders),
-        n_sweeps=sum(order.is_sweep for order in orders),
+        n_trades=int(trades.fills.sum()),
+        n_batches=len(first),
+        n_sweeps=int((trades.price_e8[first] != trades.price_e8[last]).sum()),
         buy_e8=buy,
         sell_e8=sell,
         buy_quote_e16=buy_quote,
         sell_quote_e16=sell_quote,
         delta_e8=None if gap else buy - sell,
-        tfi=(buy - sell) / (buy + sell) if trades and not gap else None,
-        vwap=(buy_quote + sell_quote) / ((buy + sell) * E8) if trades else None,
-        max_batch_quote_e16=max((order.quote_e16 for order in orders), default=None),
+        tfi=(buy - sell) / (buy + sell) if n and not gap else None,
+        vwap=(buy_quote + sell_quote) / ((buy + sell) * E8) if n else None,
+        max_batch_quote_e16=max(np.add.reduceat(quotes, first).tolist()) if n else None,
         reasons=reasons,
     )
 
@@ -185,7 +229,7 @@ def cvd(trades: Sequence[Trade], *, anchor_s: int, end_s: int, covered_s: float)
     """trades: those with anchor_s <= T < end_s, in id order; covered_s: so many of these seconds are complete, by trade time."""
     coverage = covered_s / (end_s - anchor_s)
     if coverage < 1 or has_hole(trades):
-        return Cvd(value_e8=None, anchor_s=anchor_s, coverage=coverage, reasons={"value_e8": "trade_gap"})
+        return Cvd(value_e8=None, anchor_s=anchor_s, coverage=coverage, reasons={"value_e8": TRADE_GAP})
     path = cvd_path(trades)
     return Cvd(value_e8=path[-1] if path else 0, anchor_s=anchor_s, coverage=coverage, reasons={})
 
@@ -253,9 +297,9 @@ def effective_spread(records: Iterable[SecondRecord], orders: Sequence[Batch]) -
     ]
     reasons: dict[str, str] = {}
     if not quoted:  # a live book may have had an empty side, or its ticker may not have come yet
-        reasons |= dict.fromkeys(("quoted_bps", "effective_bps"), "undefined" if clean else "book_not_live")
+        reasons |= dict.fromkeys(("quoted_bps", "effective_bps"), UNDEFINED if clean else BOOK_NOT_LIVE)
     if not orders:
-        reasons |= dict.fromkeys(("walked_bps", "effective_bps"), "no_trades")
+        reasons |= dict.fromkeys(("walked_bps", "effective_bps"), NO_TRADES)
     quoted_bps = math.fsum(quoted) / len(quoted) if quoted else None
     walked_bps = None
     if orders:

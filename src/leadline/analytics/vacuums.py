@@ -7,24 +7,23 @@ The thresholds (2 bps, 70 % of the ring, a quarter of the base) are our own conv
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from statistics import median
 from typing import Literal
 
 import numpy as np
 from msgspec import Struct
 
+from leadline.analytics.reasons import BASELINE_SHORT, TOO_FEW
 from leadline.analytics.stats import Floats
 from leadline.analytics.volume_profile import VolumeProfile
-from leadline.core.minute import BIN_BPS, BINS, REACH_BPS
-from leadline.core.records import Level, MinuteBlock
+from leadline.core.cells import TickCells
+from leadline.core.minute import BIN_BPS
+from leadline.core.near import REACH_BPS
+from leadline.core.records import Level
 from leadline.core.units import E16, decimal_text
 
 Side = Literal["below", "above", "contains_mid"]
 
-RING_TICKS = 30  # what the ring should hold
 RING_MIN = 10
-CELL_SHARE = 20_000  # a cell is 1/20000 of the mid, half a basis point
-REGRID_PCT = 5
 WIDTH_BPS_MIN = 2
 SEEN_SHARE_MIN = 0.70
 THIN_SHARE = 0.25
@@ -54,11 +53,21 @@ class BookCells(Struct, frozen=True):
     """Highest price up to which the asks are complete; None: to the end."""
 
 
-def cell_height_e8(mid2_e8: int, tick_e8: int, held_e8: int | None = None, held_mid2_e8: int | None = None) -> int:
-    """Height of a cell: a 20,000th of the mid in whole ticks, at least one, halves up; within 5 % of the mid, the one held."""
-    if held_e8 is not None and held_mid2_e8 is not None and 100 * abs(mid2_e8 - held_mid2_e8) <= REGRID_PCT * held_mid2_e8:
-        return held_e8
-    return tick_e8 * max(1, (mid2_e8 + CELL_SHARE * tick_e8) // (2 * CELL_SHARE * tick_e8))
+def cells_of(tick: TickCells) -> BookCells:
+    """A tick of the ring. Its quote values are floats: they tell what is empty or thin, never an amount that is served."""
+
+    def cells(first: int, quotes: Floats) -> dict[int, int]:
+        return {first + int(place): round(float(quotes[place]) * E16) for place in np.flatnonzero(quotes)}
+
+    return BookCells(
+        tick.ts_ns,
+        tick.mid2_e8,
+        tick.cell_e8,
+        cells(tick.bid_from, tick.bids),
+        cells(tick.ask_from, tick.asks),
+        tick.known_bid_e8,
+        tick.known_ask_e8,
+    )
 
 
 def book_cells(
@@ -98,16 +107,14 @@ class BaseDensity(Struct, frozen=True):
     minutes: int
 
 
-def base_density(blocks: Iterable[MinuteBlock]) -> BaseDensity:
-    """From the minute blocks of the baseline."""
-    used = [block for block in blocks if block.samples]
+def base_density(density: Floats) -> BaseDensity:
+    """density: (n, 2, 100), quote value per bp of n minutes, bids first; NaN where a minute does not know a bin."""
 
-    def medians(rows: list[list[float | None]]) -> tuple[float | None, ...]:
-        columns = ([value for value in column if value is not None] for column in zip(*rows, strict=True))
-        found = tuple(median(column) if len(column) >= BASELINE_MINUTES else None for column in columns)
-        return found or (None,) * BINS
+    def medians(rows: Floats) -> tuple[float | None, ...]:
+        known = [column[~np.isnan(column)] for column in rows.T]
+        return tuple(float(np.median(column)) if len(column) >= BASELINE_MINUTES else None for column in known)
 
-    return BaseDensity(medians([block.density_bid for block in used]), medians([block.density_ask for block in used]), len(used))
+    return BaseDensity(medians(density[:, 0]), medians(density[:, 1]), len(density))
 
 
 # What is given out -----------------------------------------------------------------------------
@@ -207,7 +214,7 @@ class RestingZones(Struct, frozen=True):
 def traded_zones(profile: VolumeProfile | None, mid2_e8: int) -> TradedZones:
     """The low nodes of a profile, seen from the mid."""
     if profile is None or profile.nodes is None:
-        return TradedZones("too_few", "too_few", None if profile is None else profile.n_eff, ())
+        return TradedZones(TOO_FEW, TOO_FEW, None if profile is None else profile.n_eff, ())
     middle = _median_floor([row.volume_e8 for row in profile.rows])
     zones = [
         TradedZone(
@@ -242,7 +249,7 @@ def resting_zones(
     """
     assert len({tick.cell_e8 for tick in ring}) <= 1, "a ring has one height of cells"
     if len(ring) < RING_MIN:
-        return RestingZones("too_few", "too_few", len(ring), (), {})
+        return RestingZones(TOO_FEW, TOO_FEW, len(ring), (), {})
     ready = base is not None and base.minutes >= BASELINE_MINUTES
     flows = None if minute_net_quote is None or len(minute_net_quote) < BASELINE_MINUTES else minute_net_quote
     zones: list[RestingZone] = []
@@ -255,10 +262,10 @@ def resting_zones(
             runs += [("thin", run) for run in wider if run[0] not in [cells for cells, _ in empty]]
         found = [_zone(kind, run, sides[-1], flows) for kind, run in runs]
         zones += sorted(found, key=lambda zone: sign * zone.low_e8)[:NEAREST]
-    reasons = {} if flows is not None else {"p_cross_1m": "baseline_short"}
+    reasons = {} if flows is not None else {"p_cross_1m": BASELINE_SHORT}
     if any(zone.deficit_pct is None for zone in zones):
-        reasons["deficit_pct"] = "too_few" if ready else "baseline_short"
-    status: Literal["ok", "baseline_short"] = "ok" if ready else "baseline_short"
+        reasons["deficit_pct"] = TOO_FEW if ready else BASELINE_SHORT
+    status: Literal["ok", "baseline_short"] = "ok" if ready else BASELINE_SHORT
     zones.sort(key=lambda zone: (zone.low_e8, zone.high_e8))
     return RestingZones(status, None if ready else status, len(ring), tuple(zones), reasons)
 

@@ -1,146 +1,34 @@
 """Volume by price: where a window traded, how firm that picture is, and where it is thin (get_volume_profile, footprint).
 
-Columns of trades go into a Histogram, histograms add, and `volume_profile` reads one. Quantities and quote values are exact;
-shares, quartiles and everything about resamples are floats. Ties have rules, so that two programs give the same row.
-Our own conventions, each open to a better one: the row width, the 10 % and 50 % of nodes, 300 resamples, 80 % persistence.
+`volume_profile` reads one Histogram. Quantities and quote values are exact; shares, quartiles and everything about resamples are
+floats. Ties have rules, so that two programs give the same row.
+Our own conventions, each open to a better one: the row width, 80 % persistence.
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
-from msgspec import Struct, structs
-from numpy.typing import NDArray
+from msgspec import Struct
 
+from leadline.analytics.firmness import node_candidates, poc_iqr_rows, resample, volume_by_block
+from leadline.analytics.histogram import Histogram, Ints, exact_sum, grouped
+from leadline.analytics.reasons import TOO_FEW
 from leadline.core.errors import InvalidRequest
-from leadline.core.records import Trade
 from leadline.core.units import E8, decimal_text
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 Method = Literal["single_row", "two_row"]
 
 ROWS_MAX = 2_000
 BATCHES_MIN = 30  # below that the answer is refused; the caller does it, who knows when there will be more
 VALUE_AREA = 0.70
 THIN_SAMPLE = 200  # effective trades
-SECOND_NS = 1_000_000_000
-HOUR_NS = 3_600 * SECOND_NS
-SHORT_BLOCK_NS = 10 * SECOND_NS  # of windows below one hour
-LONG_BLOCK_NS = 300 * SECOND_NS
 BLOCKS_MIN = 10
-RESAMPLES = 300
-SEED = 20240808
 PERSISTENCE_MIN = 0.8
 
 _TOLERANCE = 1e-12  # of the total: what a target such as 0.7 may miss in floats
-_EXACT_FLOAT_BITS = 53
 _BUCKETS_BITS = 16  # the counters of one pass over prices stay in the cache
-
-
-# What comes in and adds up -------------------------------------------------------------------
-
-
-class Histogram(Struct, frozen=True):
-    """What traded where and when: one line per trade, or per price and block of time once compacted. Histograms add.
-
-    Lines are parallel int64 columns. Two lines may have the same price and time.
-    """
-
-    ts_ns: Ints
-    """Trade time; the start of the block in a compacted one."""
-    price_e8: Ints
-    """Price."""
-    buy_e8: Ints
-    """Quantity that takers bought there, base asset."""
-    sell_e8: Ints
-    """Quantity that takers sold there, base asset."""
-    fills: Ints
-    """Raw trades of the line."""
-    quote_e16: int
-    """Sum of price times quantity, quote asset."""
-    squares_e16: int
-    """Sum of the squared quantities of the trades, before lines were put together."""
-    batches: int
-    """Taker orders: trades of one time and aggressor whose price never moves back against it."""
-    first_ns: int
-    """Trade time of the first trade; 0 without any."""
-    last_ns: int
-    """Trade time of the last trade; 0 without any."""
-    block_ns: int = 0
-    """Length of the blocks that times are rounded down to; 0: not compacted."""
-
-    @classmethod
-    def of(cls, *, ts_ns: Ints, price_e8: Ints, quantity_e8: Ints, taker_buy: Bools, fills: Ints) -> "Histogram":
-        """From columns of trades in id order. Only the number of batches depends on the order."""
-        buy = np.where(taker_buy, quantity_e8, 0)
-        low = int(price_e8.min()) if len(price_e8) else 0  # above it prices are short, and their products cheap
-        return cls(
-            ts_ns=ts_ns,
-            price_e8=price_e8,
-            buy_e8=buy,
-            sell_e8=quantity_e8 - buy,
-            fills=fills,
-            quote_e16=low * exact_sum(quantity_e8) + exact_dot(price_e8 - low, quantity_e8),
-            squares_e16=exact_dot(quantity_e8, quantity_e8),
-            batches=_batches(ts_ns, price_e8, taker_buy),
-            first_ns=int(ts_ns.min()) if len(ts_ns) else 0,
-            last_ns=int(ts_ns.max()) if len(ts_ns) else 0,
-        )
-
-    @classmethod
-    def of_trades(cls, trades: Iterable[Trade]) -> "Histogram":
-        """From records in id order."""
-        rows = [(t.ts_trade_ns, t.price_e8, t.quantity_e8, t.fills, not t.buyer_is_maker) for t in trades]
-        columns = np.array(rows, dtype=np.int64).reshape(-1, 5).T
-        ts_ns, price, quantity, fills, buys = (np.ascontiguousarray(column) for column in columns)
-        return cls.of(ts_ns=ts_ns, price_e8=price, quantity_e8=quantity, taker_buy=buys.astype(bool), fills=fills)
-
-    def compacted(self, block_ns: int = LONG_BLOCK_NS) -> "Histogram":
-        """One line per price and block: a small thing to keep of an hour that will not change. Cut hours by trade time.
-
-        Same profile as before, for windows whose blocks are a multiple of block_ns. Left as it is if a line could pass 64 bits.
-        """
-        if not len(self.ts_ns) or exact_sum(self.buy_e8) + exact_sum(self.sell_e8) >= 2**63:
-            return self
-        low = int(self.price_e8.min())
-        block = self.ts_ns // block_ns
-        first, prices = int(block.min()), int(self.price_e8.max()) - low + 1
-        assert (int(block.max()) - first + 1) * prices < 2**63, "blocks times prices no longer fit one key"
-        keys, line = np.unique((block - first) * prices + (self.price_e8 - low), return_inverse=True)
-        return structs.replace(
-            self,
-            ts_ns=(keys // prices + first) * block_ns,
-            price_e8=keys % prices + low,
-            buy_e8=grouped(line, self.buy_e8, len(keys)),
-            sell_e8=grouped(line, self.sell_e8, len(keys)),
-            fills=grouped(line, self.fills, len(keys)),
-            block_ns=block_ns,
-        )
-
-
-def merged(parts: Sequence[Histogram]) -> Histogram:
-    """The sum of histograms that share no trade. A batch that is cut between two parts counts twice; hours never cut one."""
-    filled = [part for part in parts if len(part.ts_ns)]
-
-    def joined(name: str) -> Ints:
-        return np.concatenate([getattr(part, name) for part in filled] or [np.zeros(0, np.int64)])
-
-    return Histogram(
-        ts_ns=joined("ts_ns"),
-        price_e8=joined("price_e8"),
-        buy_e8=joined("buy_e8"),
-        sell_e8=joined("sell_e8"),
-        fills=joined("fills"),
-        quote_e16=sum(part.quote_e16 for part in filled),
-        squares_e16=sum(part.squares_e16 for part in filled),
-        batches=sum(part.batches for part in filled),
-        first_ns=min((part.first_ns for part in filled), default=0),
-        last_ns=max((part.last_ns for part in filled), default=0),
-        block_ns=max((part.block_ns for part in filled), default=0),
-    )
 
 
 # What is given out -----------------------------------------------------------------------------
@@ -285,7 +173,7 @@ def volume_profile(
     poc = point_of_control(volumes)
     below, above = grown_area(volumes, poc, value_area, va_method)
     shortest = shortest_run(volumes, value_area)
-    blocks = _volume_by_block(histogram, quantity, row, count, covered_ns)
+    blocks = volume_by_block(histogram, quantity, row, count, covered_ns)
     resampled = resample(blocks) if len(blocks) >= BLOCKS_MIN else None
     return VolumeProfile(
         first_ns=histogram.first_ns,
@@ -311,7 +199,7 @@ def volume_profile(
         poc_high_e8=edge(poc + 1),
         point_of_control_e16=(edge(poc) + edge(poc + 1)) * E8 // 2,
         poc_share=volumes[poc] / total,
-        poc_iqr=None if resampled is None else _poc_iqr_rows(resampled) * height / E8,
+        poc_iqr=None if resampled is None else poc_iqr_rows(resampled) * height / E8,
         value_area_low_e8=edge(below),
         value_area_high_e8=edge(above + 1),
         value_area_share=sum(volumes[below : above + 1]) / total,
@@ -326,7 +214,7 @@ def volume_profile(
         ),
         n_blocks=len(blocks),
         warnings=("thin_sample",) if n_eff < THIN_SAMPLE else (),
-        reasons={"poc_iqr": "too_few", "nodes": "too_few"} if resampled is None else {},
+        reasons={"poc_iqr": TOO_FEW, "nodes": TOO_FEW} if resampled is None else {},
     )
 
 
@@ -455,174 +343,3 @@ def shortest_run(volumes: Sequence[int], target: float) -> tuple[int, int]:
         if held >= need:
             best = min(best, (last - first + 1, -held, first))
     return best[2], best[2] + best[0] - 1
-
-
-# How firm it is --------------------------------------------------------------------------------------
-
-
-def _volume_by_block(histogram: Histogram, quantity_e8: Ints, row: Ints, rows: int, covered_ns: int | None) -> Floats:
-    """One line of rows per block in which something traded; a block without trades may be one that nobody recorded."""
-    covered = histogram.last_ns - histogram.first_ns if covered_ns is None else covered_ns
-    block_ns = SHORT_BLOCK_NS if covered < HOUR_NS else LONG_BLOCK_NS
-    assert histogram.block_ns == 0 or block_ns % histogram.block_ns == 0, "compacted more coarsely than the blocks"
-    first = histogram.first_ns // block_ns
-    blocks = histogram.last_ns // block_ns - first + 1
-    cell = (histogram.ts_ns // block_ns - first) * rows + row
-    table: Floats = np.bincount(cell, quantity_e8, blocks * rows).astype(np.float64).reshape(blocks, rows)
-    return table[table.any(axis=1)]
-
-
-def resample(blocks: Floats, seed: int = SEED) -> Floats:
-    """RESAMPLES profiles of as many blocks as there are, drawn with replacement: one line of rows each."""
-    n = len(blocks)
-    draws = (_random(seed, RESAMPLES * n) >> np.uint64(32)) * np.uint64(n) >> np.uint64(32)
-    lane = np.repeat(np.arange(RESAMPLES), n)
-    times = np.bincount(lane * n + draws.astype(np.int64), minlength=RESAMPLES * n).reshape(RESAMPLES, n)
-    return times.astype(np.float64) @ blocks
-
-
-def _random(seed: int, n: int) -> NDArray[np.uint64]:
-    """splitmix64 (Steele, Lea, Flood, OOPSLA 2014): the same numbers with every numpy, so a profile repeats for ever."""
-    z = np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
-def _poc_iqr_rows(resampled: Floats) -> float:
-    """Quartile distance, linear between values, of the point of control over the lines; rows."""
-    rows = resampled.shape[1]
-    # In the order of the tie rule, so that the first maximum is the right one.
-    order = np.lexsort((np.arange(rows), np.abs(2 * np.arange(rows) - (rows - 1))))
-    low, high = np.quantile(order[np.argmax(resampled[:, order], axis=1)], (0.25, 0.75))
-    return float(high - low)
-
-
-class Candidate(Struct, frozen=True):
-    """A node before the question whether it is stable. low, high: its first and last row."""
-
-    kind: Literal["high", "low"]
-    low: int
-    high: int
-    persistence: float
-    deficit_pct: float | None
-
-    def volume(self, volumes: Sequence[int]) -> int:
-        """Sum over its rows."""
-        return sum(volumes[self.low : self.high + 1])
-
-
-def node_candidates(volumes: Sequence[int], resampled: Floats) -> list[Candidate]:
-    """Every node of the smoothed rows, by rising price, with the share of resamples in which it is found within one row.
-
-    A high node is its one row; a low node is the rows around its minimum below half of the smaller neighbouring high node.
-    """
-    smooth = _smoothed(np.vstack([np.array(volumes, dtype=np.float64), resampled]))
-    highs, lows = _turning_rows(smooth)
-    base = smooth[0]
-
-    def persistence(found: Bools, row: int) -> float:
-        return float(found[1:, max(0, row - 1) : row + 2].any(axis=1).mean())
-
-    peaks = np.flatnonzero(highs[0]).tolist()
-    nodes = [Candidate("high", row, row, persistence(highs, row), None) for row in peaks]
-    for row in np.flatnonzero(lows[0]).tolist():
-        smaller = min(base[max(k for k in peaks if k < row)], base[min(k for k in peaks if k > row)])
-        low = high = row
-        while 2 * base[low - 1] < smaller:
-            low -= 1
-        while 2 * base[high + 1] < smaller:
-            high += 1
-        nodes.append(Candidate("low", low, high, persistence(lows, row), float(100 * (1 - base[row] / smaller))))
-    return sorted(nodes, key=lambda node: node.low)
-
-
-def _smoothed(lines: Floats) -> Floats:
-    """Four times (1/4, 1/2, 1/4) along the rows: whole numbers stay whole. Outside the range nothing traded."""
-    smooth = 2 * lines
-    smooth[:, 1:] += lines[:, :-1]
-    smooth[:, :-1] += lines[:, 1:]
-    return smooth
-
-
-def _turning_rows(smooth: Floats) -> tuple[Bools, Bools]:
-    """Which rows are high nodes and which low ones, in every line at once: one step per row over all lines.
-
-    A top counts when the line rises to it and falls from it by a tenth of its largest row, both inside the range: these are the
-    tops with that prominence. Of equal tops with no such fall between, the lower row is taken; of a flat bottom the middle.
-    """
-    lines, rows = smooth.shape
-    highs, lows = np.zeros((lines, rows), bool), np.zeros((lines, rows), bool)
-    largest = smooth.max(axis=1)
-    rising = np.zeros(lines, bool)
-    top, top_before = np.zeros(lines), np.zeros(lines)  # a top before is 0 until there is one, and nothing is below half of 0
-    top_row = np.zeros(lines, np.int64)
-    bottom = smooth[:, 0].copy()
-    bottom_first, bottom_last = np.zeros(lines, np.int64), np.zeros(lines, np.int64)
-    for k in range(1, rows):
-        value = smooth[:, k]
-        higher = rising & (value > top)
-        top[higher], top_row[higher] = value[higher], k
-        fallen = rising & (10 * (top - value) >= largest)
-
-        falling = ~rising
-        lower = falling & (value < bottom)
-        bottom[lower], bottom_first[lower], bottom_last[lower] = value[lower], k, k
-        bottom_last[falling & (value == bottom) & (bottom_last == k - 1)] = k
-        risen = falling & (10 * (value - bottom) >= largest)
-        top[risen], top_row[risen], rising[risen] = value[risen], k, True
-
-        if fallen.any():
-            where = np.flatnonzero(fallen)
-            highs[where, top_row[where]] = True
-            thin = where[2 * bottom[where] < np.minimum(top_before[where], top[where])]
-            lows[thin, (bottom_first[thin] + bottom_last[thin]) // 2] = True
-            top_before[where], bottom[where], rising[where] = top[where], value[where], False
-            bottom_first[where], bottom_last[where] = k, k
-    return highs, lows
-
-
-# Exact sums -----------------------------------------------------------------------------------------
-
-
-def exact_sum(values: Ints) -> int:
-    """Sum of fewer than 2^31 non-negative int64, in two halves of 32 bits."""
-    return (int((values >> 32).sum()) << 32) + int((values & 0xFFFFFFFF).sum())
-
-
-def exact_dot(a: Ints, b: Ints) -> int:
-    """Sum of products of non-negative int64: cut into parts so short that no sum of products of parts can pass 63 bits."""
-    bits = (63 - len(a).bit_length()) // 2
-    parts_b = _parts(b, bits)
-    return sum(
-        int(part_a @ part_b) << (bits * (i + j)) for i, part_a in enumerate(_parts(a, bits)) for j, part_b in enumerate(parts_b)
-    )
-
-
-def grouped(index: Ints, values: Ints, groups: int) -> NDArray[Any]:
-    """Exact sums of non-negative int64 by index 0..groups-1: int64, or Python integers where the total passes 63 bits.
-
-    np.bincount adds in float64, which is exact as long as no sum can pass 2^53: else the values are cut into parts.
-    """
-    total = exact_sum(values)
-    if total < 2**_EXACT_FLOAT_BITS:
-        return np.bincount(index, values, groups).astype(np.int64)
-    bits = _EXACT_FLOAT_BITS - len(values).bit_length()
-    sums = np.zeros(groups, np.int64 if total < 2**63 else object)
-    for i, part in enumerate(_parts(values, bits)):
-        sums += np.bincount(index, part, groups).astype(np.int64).astype(sums.dtype) * 2 ** (bits * i)
-    return sums
-
-
-def _parts(values: Ints, bits: int) -> list[Ints]:
-    """Digits to the base 2^bits, lowest first."""
-    length = int(values.max()).bit_length() if len(values) else 0
-    return [(values >> shift) & (2**bits - 1) for shift in range(0, length, bits)]
-
-
-def _batches(ts_ns: Ints, price_e8: Ints, taker_buy: Bools) -> int:
-    if not len(ts_ns):
-        return 0
-    step = np.diff(price_e8)
-    back = np.where(taker_buy[1:], step < 0, step > 0)
-    return 1 + int(((np.diff(ts_ns) != 0) | (taker_buy[1:] != taker_buy[:-1]) | back).sum())
