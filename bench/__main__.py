@@ -24,6 +24,8 @@ NAMES = (
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["injection"]:  # has settings of its own, and takes hours
+        sys.exit(importlib.import_module("bench.injection.__main__").main(sys.argv[2:]))
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the promises. See bench/README.md.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(NAMES)}; default: all")
     parser.add_argument("--quick", action="store_true", help="little data and few rounds: shows that it runs, not how fast")

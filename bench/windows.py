@@ -33,7 +33,7 @@ def run(quick: bool) -> list[Row]:
     day_s = TILE_S if quick else 86_400
     hour_s = 120 if quick else HOUR_S
     with tempfile.TemporaryDirectory(prefix="leadline-bench-") as folder:
-        symbol = _fill(Path(folder) / "store", day_s, TILE_S if not quick else 120)
+        symbol = fill(Path(folder) / "store", day_s, TILE_S if not quick else 120)
         engine = RocksEngine(Path(folder) / "store", cache_bytes=8 * MB)
         history = History(engine, folder)
 
@@ -74,7 +74,8 @@ def run(quick: bool) -> list[Row]:
     return out
 
 
-def _fill(folder: Path, length_s: int, tile_s: int) -> str:
+def fill(folder: Path, length_s: int, tile_s: int) -> str:
+    """A store of length_s seconds of BTCUSDT, tile_s recorded ones again and again; returns the symbol."""
     member = material.mix(2)[0]
     rows = [second[0] for second in material.rows_of([member], tile_s)]
     engine = RocksEngine(folder, write_buffer_bytes=2 * MB)

@@ -3,9 +3,15 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+from msgspec import structs
 
 from leadline import config, export
+from leadline.serve.schemas import input_schema
+from leadline.serve.tools import TOOLS
+from leadline.service.queries.sentences import ANSWERS, about, sentences, structs_of
 
 HERE = Path(__file__).parent
 PART = re.compile(r"(<!-- generated: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -31,7 +37,76 @@ def columns() -> str:
     return "\n".join(lines) + "\n"
 
 
-PARTS: dict[str, Callable[[], str]] = {"settings": settings, "columns": columns}
+def answers() -> str:
+    """Every answer and what it holds: a table of fields for each struct, once."""
+    lines: list[str] = []
+    told = set()
+    for question, answer in ANSWERS.items():
+        for kind in structs_of(answer):
+            if kind in told:
+                continue
+            told.add(kind)
+            title = f"### {question}" if kind is answer else f"#### {kind.__name__}"
+            lines += [title, "", about(kind), "", "| field | type | meaning |", "|---|---|---|"]
+            lines += [f"| `{name}` | {_type(kind, name)} | {said} |" for name, said in sentences(kind).items()]
+            lines.append("")
+    return "\n".join(lines)
+
+
+def _type(kind: Any, name: str) -> str:
+    """As people read it: text, number, integer, truth, list of, object."""
+    hint = next(field.type for field in structs.fields(kind) if field.name == name)
+    return _words(hint).replace("|", "\\|")
+
+
+def _words(hint: Any) -> str:
+    plain = {str: "text", int: "integer", float: "number", bool: "truth", type(None): "null", Any: "any"}
+    if hint in plain:
+        return plain[hint]
+    inner = get_args(hint)
+    if get_origin(hint) in {Union, UnionType}:
+        return " or ".join(_words(one) for one in inner)
+    if get_origin(hint) is list:
+        return f"list of {_words(inner[0])}"
+    if get_origin(hint) is tuple:
+        return "[" + ", ".join(_words(one) for one in inner) + "]"
+    if get_origin(hint) is dict:
+        return f"object of {_words(inner[1])}"
+    return f"`{hint.__name__}`"
+
+
+def tools() -> str:
+    """Every tool: what it says, and a table of what it takes."""
+    lines: list[str] = []
+    for tool in TOOLS:
+        schema = input_schema(tool.request)
+        lines += [f"### {tool.name}", "", tool.help, "", f"Set `{tool.toolset}`. Answers `{tool.result.__name__}`.", ""]
+        if schema["properties"]:
+            lines += ["| field | takes | default | meaning |", "|---|---|---|---|"]
+            for name, field in schema["properties"].items():
+                default = "required" if name in schema.get("required", ()) else _word(field.get("default", ""))
+                lines.append(f"| `{name}` | {_takes(field)} | {default} | {_said(field)} |")
+            lines.append("")
+    return "\n".join(lines)
+
+
+def _takes(field: dict[str, Any]) -> str:
+    if "anyOf" in field:
+        return " or ".join(_takes(one) for one in field["anyOf"])
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    low = field.get("minimum", field.get("exclusiveMinimum"))
+    bounds = "" if low is None and "maximum" not in field else f" {low} to {field.get('maximum', 'any')}"
+    kinds = {"string": "text", "integer": "integer", "number": "number", "null": "null", "array": "list", None: "object"}
+    return kinds[field.get("type")] + bounds
+
+
+def _said(field: dict[str, Any]) -> str:
+    inner = (one.get("description", "") for one in field.get("anyOf", ()))
+    return str(field.get("description") or next(filter(None, inner), ""))
+
+
+PARTS: dict[str, Callable[[], str]] = {"settings": settings, "columns": columns, "answers": answers, "tools": tools}
 
 
 def generated(text: str) -> str:

@@ -25,7 +25,10 @@ from leadline.store.rocks import RocksEngine
 
 T = 1_723_161_240  # 2024-08-08 23:54:00 UTC
 BTC = "BTCUSDT"
-COMMANDS = ["serve", "demo", "replay", "standin", "export", "book", "coverage", "doctor", "config", "version", "store"]
+COMMANDS = [
+    *("serve", "demo", "replay", "standin", "export", "book", "tools", "call", "coverage", "doctor", "config", "version"),
+    *("store", "plot"),
+]
 
 
 class Said(NamedTuple):

@@ -26,6 +26,7 @@ VALUES: dict[str, list[tuple[Any, Any]]] = {
     "exchange.tickers": [(False, False), ("true", True), (False, False)],
     "exchange.reanchor_s": [(61, 61), ("62", 62), (63, 63)],
     "exchange.ticks": [("event", "event"), ("wall", "wall"), ("event", "event")],
+    "analytics.memory_mb": [(64, 64), ("65", 65), (66, 66)],
     "log.format": [("json", "json"), ("text", "text"), ("auto", "auto")],
     "log.level": [("DEBUG", "DEBUG"), ("WARN", "WARN"), ("ERROR", "ERROR")],
     "log.snapshot_lines": [("none", "none"), ("summary", "summary"), ("all", "all")],

@@ -29,8 +29,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "demo": KNOWN,
     "doctor": KNOWN,
     "export": KNOWN,
+    "plot": KNOWN,
     "show": KNOWN,
-    "cli": {"demo", "doctor", "export", "show", *KNOWN},
+    "calling": KNOWN,
+    "cli": {"calling", "demo", "doctor", "export", "plot", "show", *KNOWN},
     "clock": {"core"},
     "metrics": {"core"},
     "config": {"core"},
@@ -98,6 +100,7 @@ NO_PARENT = {"asyncio.create_task", "asyncio.ensure_future"}
 MAY_CATCH_ALL: dict[str, tuple[int, str]] = {  # how often at most, and why
     "service/live.py": (2, "the supervisor: events, and ticks, of one symbol"),
     "serve/dispatch.py": (1, "the tool dispatcher"),
+    "serve/grpc_door.py": (1, "calls that are no tools: a bug must not tell what it is made of"),
     "store/history.py": (1, "whatever is wrong with one row must not cost the others"),
     "store/rocks.py": (3, "the binding raises plain Exception: translation"),
 }

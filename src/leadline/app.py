@@ -19,16 +19,22 @@ from leadline.clock import Clock, SystemClock
 from leadline.config import Settings
 from leadline.core.errors import ExchangeError, InvalidRequest, LeadlineError, RateLimited, StoreError, UnknownSymbol
 from leadline.core.records import DepthSnapshot, Incident, SymbolRules, SymbolSecond, Trade
+from leadline.core.sizes import DAY_S
 from leadline.exchange.binance.limits import Backoff, Priority, WeightBudget
 from leadline.exchange.binance.rest import BinanceRest
 from leadline.exchange.binance.stream import BinanceStream
 from leadline.exchange.replay import Recording, ReplayEvent, inferred_rules
 from leadline.service.feed import Feed
+from leadline.service.hours import HourKeeper
 from leadline.service.listing import Listing, renewed
 from leadline.service.live import Live
+from leadline.service.live_books import LiveBooks
+from leadline.service.own_histories import OwnHistories
+from leadline.service.queries import Desk
 from leadline.service.recorder import SERVICE, Recorder
 from leadline.service.replay import Replay
 from leadline.service.retention import Caps, Retention
+from leadline.service.seeding import Sizes, seed, stored_sizes
 from leadline.store.history import History
 from leadline.store.rocks import RocksEngine
 from leadline.store.sidefile import SideFile
@@ -112,7 +118,8 @@ def replay(recording: Recording, settings: Settings, data: Path, progress: Calla
         run = Replay(
             recorder,
             epochs=lambda symbol: last_epoch(history, symbol),
-            first_snapshot=lambda snapshot, since_s: history.set_rules(inferred_rules(snapshot, since_s)),
+            first_snapshot=lambda snapshot, since_s: _inferred(history, snapshot, since_s),
+            sizes_before=lambda symbol, t: stored_sizes(history, symbol, t - DAY_S, t),
         )
         # created: by the recording's clock, so that the same recording makes the same bytes.
         history.open_for(recording.origin, recording.first_recv_ns // NANO)
@@ -120,6 +127,12 @@ def replay(recording: Recording, settings: Settings, data: Path, progress: Calla
         history.set_meta({"clean_shutdown": True})
         engine.flush()
         return run
+
+
+def _inferred(history: History, snapshot: DepthSnapshot, since_s: int) -> SymbolRules:
+    rules = inferred_rules(snapshot, since_s)
+    history.set_rules(rules)
+    return rules
 
 
 def _watched(recording: Recording, progress: Callable[[int], None]) -> Iterator[ReplayEvent]:
@@ -136,7 +149,15 @@ class Service:
     """A running service, for whoever shows its state. Built by `serve`, gone when that returns."""
 
     def __init__(
-        self, *, origin: str, live: Live, recorder: Recorder, retention: Retention, stream: BinanceStream, budget: WeightBudget
+        self,
+        *,
+        origin: str,
+        live: Live,
+        recorder: Recorder,
+        retention: Retention,
+        stream: BinanceStream,
+        budget: WeightBudget,
+        desk: Desk,
     ) -> None:
         self.origin = origin
         self.live = live
@@ -144,6 +165,7 @@ class Service:
         self.retention = retention
         self.stream = stream
         self.budget = budget
+        self.desk = desk
 
 
 async def serve(
@@ -280,6 +302,7 @@ async def _record(
             anchor_s=None if event_ticks else settings.exchange.reanchor_s,
             deepen=first_limit < full_limit,
             incident_keys=[(i.second, i.n) for i in history.incidents(symbol).rows],
+            tick_e8=rules[symbol].tick_e8,
         )
         last_s = history.last_second(symbol, now_ns // NANO)
         left_out = followed is not None and symbol not in followed
@@ -314,13 +337,28 @@ async def _record(
 
     async def keep(changed: SymbolRules) -> None:
         await asyncio.get_running_loop().run_in_executor(writer, history.set_rules, changed)
+        live.ruled(changed)
+
+    async def sizes(symbol: str, lo: int, hi: int) -> Sizes:
+        return await asyncio.get_running_loop().run_in_executor(writer, stored_sizes, history, symbol, lo, hi)
+
+    # Where event time drives, the newest record says where that time stands.
+    sizes_to = {s: (history.last_second(s, now_ns // NANO) or 0 if event_ticks else now_ns // NANO) + 1 for s in settings.symbols}
 
     listing = Listing(rules, market=_Market(rest), clock=clock, trading=live.trading, keep=keep)
     caps = Caps(settings.retention.max_age_s, settings.retention.max_size_bytes)
     retention = Retention(history, caps, path, settings.store.min_free_mb * MB)
+    desk = Desk(
+        history,
+        now_ns=clock.wall_ns,
+        books=LiveBooks(live, lambda: stream.status, clock),
+        histories=OwnHistories(history, bytes_max=settings.analytics.memory_mb * MB),
+    )
     log.info("recording", extra={"origin": origin, "symbols": len(settings.symbols), "rest": settings.exchange.rest_url})
     if started is not None:
-        started(Service(origin=origin, live=live, recorder=recorder, retention=retention, stream=stream, budget=budget))
+        started(
+            Service(origin=origin, live=live, recorder=recorder, retention=retention, stream=stream, budget=budget, desk=desk)
+        )
 
     try:
         async with asyncio.TaskGroup() as storing:
@@ -328,6 +366,8 @@ async def _record(
                 storing.create_task(recorder.run(clock, writer), name="recorder"),
                 storing.create_task(retention.run(clock, writer), name="retention"),
                 storing.create_task(listing.run(), name="listing"),
+                storing.create_task(HourKeeper(history, settings.symbols).run(clock, writer), name="hours"),
+                storing.create_task(seed(sizes_to, read=sizes, remember=live.remember_sizes, clock=clock), name="seeding"),
             ]
             try:
                 await _until(stop, live.run(stream))

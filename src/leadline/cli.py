@@ -49,6 +49,10 @@ app = typer.Typer(
 )
 store_app = typer.Typer(help="Look after a store.", no_args_is_help=True)
 app.add_typer(store_app, name="store")
+plot_app = typer.Typer(
+    help="Pictures of stored data, for people. Needs matplotlib: pip install 'leadline[plot]'.", no_args_is_help=True
+)
+app.add_typer(plot_app, name="plot")
 
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder (setting store.path).")]
 Config = Annotated[Path | None, typer.Option("--config", help="A leadline.toml.")]
@@ -58,6 +62,8 @@ WsUrl = Annotated[str | None, typer.Option("--ws-url", help="Base of the streams
 LogLevel = Annotated[str | None, typer.Option("--log-level", help="DEBUG, INFO, WARN or ERROR (setting log.level).")]
 From = Annotated[str | None, typer.Option("--from", help="First moment: unix seconds or ISO 8601 (UTC if no zone is given).")]
 To = Annotated[str | None, typer.Option("--to", help="First moment that is not wanted.")]
+Symbol = Annotated[str, typer.Argument(help="Symbol.")]
+Out = Annotated[Path, typer.Option("--out", help="The file to write: .png, .svg or .pdf; one that exists is replaced.")]
 Form = Annotated[str | None, typer.Option("--format", help="table or json; default: table on a terminal.")]
 
 
@@ -287,6 +293,34 @@ def book(
 
 
 @app.command()
+def tools(form: Form = None) -> None:
+    """Every question that can be asked: what it takes (* required) and what it says."""
+    from leadline import calling
+
+    calling.listing(_form(form))
+
+
+@app.command()
+def call(
+    tool: Annotated[str, typer.Argument(metavar="TOOL", help="A tool of `leadline tools`.")],
+    given: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE...]", help="What it takes.")] = None,
+    data: Data = None,
+    url: Annotated[str | None, typer.Option("--url", help="Ask a running service there instead of the store.")] = None,
+    form: Form = None,
+) -> None:
+    """Ask one question of a store, or of a running service."""
+    from leadline import calling
+
+    arguments = calling.arguments(given or [])
+    try:
+        answer = calling.over_service(url, tool, arguments) if url else calling.over_store(_path(data), tool, arguments)
+    except calling.Failed as failed:
+        typer.echo(f"leadline: {failed}", err=True)
+        raise typer.Exit(failed.exit_code) from None
+    calling.show(answer, _form(form))
+
+
+@app.command()
 def coverage(
     data: Data = None,
     symbol: Annotated[str | None, typer.Option(help="Only this symbol.")] = None,
@@ -303,6 +337,44 @@ def coverage(
     with house.open_reader(_path(data)) as history:
         names = [_known(history, symbol)] if symbol else history.symbols()
         show.coverage(history, names, _moment("--from", start), _moment("--to", end), _form(form))
+
+
+@plot_app.command("profile")
+def plot_profile(
+    symbol: Symbol,
+    out: Out,
+    data: Data = None,
+    hours: Annotated[int, typer.Option(min=1, max=168, help="Hours back from the newest second.")] = 24,
+) -> None:
+    """Where trading happened: volume by price, point of control, value area, and the way of the mid."""
+    from leadline import app as house
+    from leadline import plot
+
+    plot.check(out)
+    with house.open_reader(_path(data)) as history:
+        plot.profile(history, _known(history, symbol), hours, out)
+
+
+@plot_app.command("flow")
+def plot_flow(symbol: Symbol, out: Out, data: Data = None, start: From = None, end: To = None) -> None:
+    """Who pressed: mid, pressure at the best prices and volume delta; default: the last ten minutes stored, at most a day."""
+    from leadline import app as house
+    from leadline import plot
+
+    plot.check(out)
+    with house.open_reader(_path(data)) as history:
+        plot.flow(history, _known(history, symbol), _moment("--from", start), _moment("--to", end), out)
+
+
+@plot_app.command("depth")
+def plot_depth(symbol: Symbol, out: Out, data: Data = None, start: From = None, end: To = None) -> None:
+    """How much rests: the window's newest snapshot, and 10 bps over it; default: the last ten minutes stored, at most a day."""
+    from leadline import app as house
+    from leadline import plot
+
+    plot.check(out)
+    with house.open_reader(_path(data)) as history:
+        plot.depth(history, _known(history, symbol), _moment("--from", start), _moment("--to", end), out)
 
 
 @app.command()

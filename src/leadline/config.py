@@ -69,6 +69,17 @@ class Exchange(Struct, frozen=True, forbid_unknown_fields=True):
     ] = "wall"
 
 
+class Analytics(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is remembered between questions."""
+
+    memory_mb: Annotated[
+        int,
+        Meta(
+            ge=32, le=65536, description="MiB for the last days of the symbols that are asked about, 30 each; the least used goes"
+        ),
+    ] = 256
+
+
 class Log(Struct, frozen=True, forbid_unknown_fields=True):
     """What is told, and how."""
 
@@ -91,6 +102,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     store: Store = Store()
     retention: Retention = Retention()
     exchange: Exchange = Exchange()
+    analytics: Analytics = Analytics()
     log: Log = Log()
 
 

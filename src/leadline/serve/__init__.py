@@ -1,0 +1,1 @@
+"""The doors: one table of tools, and MCP, gRPC, HTTP and the command line as skins over it."""

@@ -1,0 +1,98 @@
+"""One way to answer a call, for every door: find the tool, check the request, ask, and turn what goes wrong into a Failure.
+
+A question runs in steps on the service's loop and lets others in between; one that outlives its deadline is given up.
+"""
+
+import inspect
+import logging
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from leadline.clock import Clock
+from leadline.core.errors import BookNotLive, Deadline, LeadlineError
+from leadline.serve.errors import BUG, Door, Failure, bug, door_of, failure_of
+from leadline.serve.requests import request_of
+from leadline.serve.tools import Tool, tool_of
+from leadline.service.queries import Desk
+from leadline.service.steps import Steps
+
+log = logging.getLogger("leadline.serve")
+
+DEADLINE_S = 30.0
+Progress = Callable[[int], Awaitable[None]]
+
+
+class Outcome(Struct, frozen=True):
+    """What came of a call: an answer of the tool, or a failure and how it is told."""
+
+    tool: Tool | None
+    value: Any = None
+    failure: Failure | None = None
+    door: Door | None = None
+
+
+class Dispatcher:
+    """Answers calls. desk: None as long as the service starts. calls: by (tool, transport, outcome)."""
+
+    def __init__(self, clock: Clock, *, deadline_s: float = DEADLINE_S) -> None:
+        self._clock = clock
+        self._deadline_s = deadline_s
+        self.desk: Desk | None = None
+        self.calls: Counter[tuple[str, str, str]] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+
+    async def call(
+        self, name: str, arguments: Any, *, transport: str, lax: bool = False, progress: Progress | None = None
+    ) -> Outcome:
+        """Never raises but for cancellation."""
+        begun = self._clock.monotonic()
+        tool: Tool | None = None
+        try:
+            tool = tool_of(name)
+            request = request_of(tool.request, arguments, lax=lax)
+            if self.desk is None:
+                raise BookNotLive(getattr(request, "symbol", None) or "any symbol", "starting")
+            outcome = Outcome(tool, await self._answered(tool, self.desk, request, begun, progress))
+        except LeadlineError as error:
+            outcome = Outcome(tool, failure=failure_of(error), door=door_of(error))
+        except Exception:  # the dispatcher: a bug in one question must not end the service
+            failure = bug(uuid.uuid4().hex[:12])
+            log.exception("tool_failed", extra={"tool": name[:80], "id": failure.fields["correlation_id"]})
+            outcome = Outcome(tool, failure=failure, door=BUG)
+        known = "other" if tool is None else tool.name
+        self.calls[known, transport, "ok" if outcome.failure is None else outcome.failure.error] += 1
+        self.seconds[known] += self._clock.monotonic() - begun
+        return outcome
+
+    async def _answered(self, tool: Tool, desk: Desk, request: Any, begun: float, progress: Progress | None) -> Any:
+        asked = tool.run(desk, request)
+        if inspect.isawaitable(asked):
+            return await asked
+        return await self._stepped(asked, begun, progress)
+
+    async def _stepped(self, steps: Steps[Any], begun: float, progress: Progress | None) -> Any:
+        done = 0
+        try:
+            while True:
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    return end.value
+                done += 1
+                if self._clock.monotonic() - begun > self._deadline_s:
+                    raise Deadline(self._deadline_s)
+                if progress is not None:
+                    await progress(done)
+                await self._clock.sleep_until(self._clock.monotonic())
+        finally:
+            steps.close()
+
+
+def plain(value: Any) -> Any:
+    """An answer as plain values."""
+    return msgspec.to_builtins(value)

@@ -1,0 +1,92 @@
+"""One table of what can go wrong, for every door: the class, its gRPC status, its HTTP status, its fields."""
+
+from typing import Any
+
+from msgspec import Struct
+
+from leadline.core.errors import (
+    BookNotLive,
+    Deadline,
+    ExchangeError,
+    InvalidRequest,
+    LeadlineError,
+    NotEnoughData,
+    NotReady,
+    RateLimited,
+    RecordUnreadable,
+    StoreCorrupt,
+    StoreError,
+    UnknownName,
+    UnknownSymbol,
+)
+
+
+class Failure(Struct, frozen=True, kw_only=True):
+    """A call that has no answer, as it is told.
+
+    error: Class of the failure.
+    message: One sentence, built from the fields.
+    retryable: Whether the same call may succeed later.
+    fields: What the sentence is made of.
+    """
+
+    error: str
+    message: str
+    retryable: bool
+    fields: dict[str, Any]
+
+
+class Door(Struct, frozen=True):
+    """How a class of failures is told. grpc: name of the status; http: number."""
+
+    grpc: str
+    http: int
+    fields: tuple[str, ...]
+
+
+# The most particular class first.
+TABLE: dict[type[LeadlineError], Door] = {
+    InvalidRequest: Door("INVALID_ARGUMENT", 400, ("field", "why", "allowed")),
+    UnknownName: Door("NOT_FOUND", 404, ("kind", "name", "near")),
+    UnknownSymbol: Door("NOT_FOUND", 404, ("symbol", "near")),
+    BookNotLive: Door("FAILED_PRECONDITION", 503, ("symbol", "reason", "since_ms", "ready_in_s")),
+    NotEnoughData: Door("FAILED_PRECONDITION", 503, ("have", "need", "unit", "coverage", "ready_in_s")),
+    NotReady: Door("FAILED_PRECONDITION", 503, ()),
+    Deadline: Door("DEADLINE_EXCEEDED", 504, ("after_s",)),
+    RateLimited: Door("RESOURCE_EXHAUSTED", 429, ("retry_after_s",)),
+    ExchangeError: Door("UNAVAILABLE", 502, ()),
+    StoreCorrupt: Door("DATA_LOSS", 500, ("family", "key")),
+    RecordUnreadable: Door("DATA_LOSS", 500, ("family", "key")),
+    StoreError: Door("UNAVAILABLE", 503, ()),
+}
+BUG = Door("INTERNAL", 500, ("correlation_id",))
+
+
+def door_of(error: LeadlineError) -> Door:
+    """The row of its class, or of the nearest one above."""
+    return next((door for kind, door in TABLE.items() if isinstance(error, kind)), BUG)
+
+
+def failure_of(error: LeadlineError) -> Failure:
+    """As it is told at every door."""
+    fields = {name: getattr(error, name) for name in door_of(error).fields}
+    return Failure(error=type(error).__name__, message=str(error), retryable=error.retryable, fields=fields)
+
+
+def bug(correlation_id: str) -> Failure:
+    """Our own fault: no detail leaves the house, the log has it under this id."""
+    return Failure(
+        error="InternalError",
+        message=f"internal error, noted as {correlation_id}",
+        retryable=False,
+        fields={"correlation_id": correlation_id},
+    )
+
+
+def retry_after_s(failure: Failure) -> float | None:
+    """When to come back, where that is known."""
+    for name in ("retry_after_s", "ready_in_s"):
+        value = failure.fields.get(name)
+        if value is not None:
+            return float(value)
+    return None

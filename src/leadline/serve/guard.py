@@ -1,0 +1,118 @@
+"""Who may come in by HTTP: known host names and origins only, a token where one is set, so many requests a second, so large.
+
+A page in a browser may reach a port on loopback under a name of its own (DNS rebinding); its Host and Origin give it away.
+"""
+
+import hmac
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from msgspec import Struct
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from leadline.clock import Clock
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+CLIENTS_MAX = 1_024
+
+
+class Rules(Struct, frozen=True):
+    """hosts, origins: beside loopback. token: empty: none is asked for. A client may make `burst` requests at once."""
+
+    hosts: Sequence[str] = ()
+    origins: Sequence[str] = ()
+    token: str = ""
+    body_bytes_max: int = 64 * 1024
+    rate_per_s: float = 50.0
+    burst: int = 100
+
+
+class Guard:
+    """Middleware over every path."""
+
+    def __init__(self, app: ASGIApp, rules: Rules, clock: Clock) -> None:
+        self._app = app
+        self._rules = rules
+        self._clock = clock
+        self._hosts = {*LOOPBACK, *(host.lower() for host in rules.hosts)}
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # client -> tokens left, when
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        refused = self._refused(scope)
+        if refused is not None:
+            await refused(scope, receive, send)
+            return
+        await self._app(scope, _Bounded(receive, self._rules.body_bytes_max), send)
+
+    def _refused(self, scope: Scope) -> JSONResponse | None:
+        headers = Headers(scope=scope)
+        if _host(headers.get("host", "")) not in self._hosts:
+            return _no(421, "InvalidHost", "this host name is not allowed; see http.allowed_hosts")
+        origin = headers.get("origin")
+        if origin is not None and not self._is_known(origin):
+            return _no(403, "InvalidOrigin", "this origin is not allowed; see http.allowed_origins")
+        if scope["path"] in OPEN_PATHS:
+            return None
+        if self._rules.token and not self._has_token(headers.get("authorization", "")):
+            return _no(401, "Unauthenticated", "token missing or wrong", {"WWW-Authenticate": "Bearer"})
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length[:20]) > self._rules.body_bytes_max:
+            return _no(413, "TooLarge", f"a request is at most {self._rules.body_bytes_max} bytes")
+        wait_s = self._wait_s(scope)
+        if wait_s > 0:
+            return _no(429, "Overloaded", "too many requests", {"Retry-After": str(max(1, round(wait_s)))})
+        return None
+
+    def _is_known(self, origin: str) -> bool:
+        if origin in self._rules.origins:
+            return True
+        _, _, host = origin.partition("://")
+        return _host(host) in LOOPBACK
+
+    def _has_token(self, authorization: str) -> bool:
+        kind, _, token = authorization.partition(" ")
+        return kind.lower() == "bearer" and hmac.compare_digest(token.encode(), self._rules.token.encode())
+
+    def _wait_s(self, scope: Scope) -> float:
+        """Take one of the client's tokens; else how long until there is one."""
+        client = scope["client"][0] if scope.get("client") else ""
+        now = self._clock.monotonic()
+        left, since = self._buckets.pop(client, (float(self._rules.burst), now))
+        left = min(float(self._rules.burst), left + (now - since) * self._rules.rate_per_s)
+        self._buckets[client] = (left - 1 if left >= 1 else left, now)
+        if len(self._buckets) > CLIENTS_MAX:
+            self._buckets.popitem(last=False)
+        return 0.0 if left >= 1 else (1 - left) / self._rules.rate_per_s
+
+
+class _Bounded:
+    """A body without a length is cut off where it grows too large."""
+
+    def __init__(self, receive: Receive, bytes_max: int) -> None:
+        self._receive = receive
+        self._left = bytes_max
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self._left -= len(message.get("body", b""))
+        return {"type": "http.disconnect"} if self._left < 0 else message
+
+
+def _host(text: str) -> str:
+    """Without the port, lower-case."""
+    name = text.strip().lower()
+    if name.startswith("["):
+        return name.partition("]")[0] + "]"
+    return name.partition(":")[0] if name.count(":") <= 1 else name
+
+
+def _no(status: int, error: str, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    body = {"error": error, "message": message, "retryable": status == 429, "fields": {}}
+    return JSONResponse(body, status, headers)

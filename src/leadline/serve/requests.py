@@ -1,0 +1,191 @@
+"""What may be asked of each tool: names, types, bounds and defaults, once for every door.
+
+A request is converted from plain values (JSON, or text from a command line). What does not fit is an InvalidRequest that names
+the field, what is wrong with it and what is allowed; unknown fields are refused.
+"""
+
+import re
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from leadline.core.errors import InvalidRequest
+
+Symbol = Annotated[
+    str,
+    Meta(description="Symbol as the exchange writes it, e.g. BTCUSDT; case and spaces around it do not matter.", max_length=64),
+]
+MaxAge = Annotated[
+    int, Meta(ge=0, le=60_000, description="Refuse a book older than this, ms: a live one since its connection was last heard.")
+]
+Window = Annotated[int, Meta(ge=10, le=300, description="Length of the window that ends now, s.")]
+Hours = Annotated[int, Meta(ge=1, le=168, description="Length of the window that ends now, h.")]
+Amount = Annotated[str, Meta(description="A decimal number, as text.", max_length=40)] | float
+
+R = TypeVar("R", bound="Request")
+
+
+class Request(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of all: nothing is asked for."""
+
+
+class SymbolRequest(Request, frozen=True, kw_only=True):
+    """Of one symbol."""
+
+    symbol: Symbol
+
+
+class LiveRequest(SymbolRequest, frozen=True, kw_only=True):
+    """Of a symbol's book now."""
+
+    max_age_ms: MaxAge = 5_000
+
+
+class LadderRequest(LiveRequest, frozen=True, kw_only=True):
+    """How much of the ladder, and how it is written."""
+
+    levels: Annotated[int, Meta(ge=1, le=100, description="Rows a side, at most.")] = 20
+    max_bps: Annotated[float, Meta(gt=0, le=500, description="Only levels within so many bps of the mid.")] | None = None
+    max_notional: Amount | None = None
+    price_step: Annotated[str, Meta(description="Height of a row, a multiple of the tick.", max_length=40)] | None = None
+    encoding: Literal["decimal", "integer"] = "decimal"
+
+
+class ImpactRequest(LiveRequest, frozen=True, kw_only=True):
+    """What to trade."""
+
+    side: Literal["buy", "sell", "both"] = "both"
+    notional: Amount = "100000"
+
+
+class BooksRequest(Request, frozen=True, kw_only=True):
+    """Of one symbol, or of all."""
+
+    symbol: Symbol | None = None
+
+
+class WindowRequest(SymbolRequest, frozen=True, kw_only=True):
+    """A window of seconds that ends now."""
+
+    window_duration_secs: Window = 60
+
+
+class HoursRequest(SymbolRequest, frozen=True, kw_only=True):
+    """A window of hours that ends now."""
+
+    duration_hours: Hours = 24
+
+
+class ProfileRequest(HoursRequest, frozen=True, kw_only=True):
+    """How the volume is put into rows."""
+
+    tick_size: Amount | None = None
+    va_method: Literal["single_row", "two_row"] = "single_row"
+
+
+class IncidentsRequest(Request, frozen=True, kw_only=True):
+    """Which losses."""
+
+    symbol: Symbol | None = None
+    from_s: Annotated[int, Meta(ge=0, description="Unix s; only what ended after it.")] | None = None
+    to_s: Annotated[int, Meta(ge=0, description="Unix s; only what began before it.")] | None = None
+    limit: Annotated[int, Meta(ge=1, le=500, description="At most so many, the newest.")] = 50
+
+
+class HistoryRequest(SymbolRequest, frozen=True, kw_only=True):
+    """Stored rows of a window."""
+
+    from_s: Annotated[int, Meta(ge=0, description="First second, unix s.")]
+    to_s: Annotated[int, Meta(ge=0, description="First second that is not wanted, unix s.")]
+    kind: Literal["seconds", "snapshots"] = "seconds"
+    step_s: Annotated[int, Meta(ge=1, le=3600, description="Every so many seconds.")] = 1
+    limit: Annotated[int, Meta(ge=1, le=3600, description="At most so many rows.")] = 300
+    cursor: Annotated[int, Meta(ge=0, description="Where an earlier answer said to go on.")] | None = None
+
+
+class ReportOptions(Request, frozen=True, kw_only=True):
+    """What the report holds."""
+
+    include_sections: list[str] | None = None
+    volume_window_hours: Hours = 24
+    orderbook_levels: Annotated[int, Meta(ge=1, le=100, description="Rows of the ladder a side.")] = 20
+
+
+class ReportRequest(SymbolRequest, frozen=True, kw_only=True):
+    """A report of one symbol."""
+
+    options: ReportOptions = ReportOptions()
+
+
+class DepthRequest(SymbolRequest, frozen=True, kw_only=True):
+    """How deep."""
+
+    limit: Literal[5, 10, 20, 50, 100, 500, 1000, 5000] = 100
+
+
+class TradesRequest(SymbolRequest, frozen=True, kw_only=True):
+    """How many."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000, description="At most so many, the newest.")] = 500
+
+
+Interval = Literal["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M"]
+
+
+class KlinesRequest(SymbolRequest, frozen=True, kw_only=True):
+    """Which candles."""
+
+    interval: Interval
+    limit: Annotated[int, Meta(ge=1, le=1000, description="At most so many.")] = 500
+    start_time: Annotated[int, Meta(ge=0, description="UTC ms; candles that open from then on.")] | None = None
+    end_time: Annotated[int, Meta(ge=0, description="UTC ms; candles that open until then.")] | None = None
+
+
+class InfoRequest(Request, frozen=True, kw_only=True):
+    """Of one symbol, or of all that are followed."""
+
+    symbol: Symbol | None = None
+
+
+ALIASES: dict[type[Request], dict[str, tuple[str, ...]]] = {LadderRequest: {"levels": ("depth_levels", "limit")}}
+"""Other names of a field; two different values under several names are an error."""
+
+_PATH = re.compile(r" - at `\$\.?([^`]*)`$")
+_UNKNOWN = re.compile(r"unknown field `([^`]*)`")
+_MISSING = re.compile(r"missing required field `([^`]*)`")
+
+
+def request_of(kind: type[R], arguments: Any, *, lax: bool = False) -> R:
+    """From plain values. lax: numbers may be text (a command line). Raises InvalidRequest."""
+    if not isinstance(arguments, dict):
+        raise InvalidRequest("arguments", f"{type(arguments).__name__}", "an object")
+    try:
+        return msgspec.convert(_plain(kind, arguments), kind, strict=not lax)
+    except msgspec.ValidationError as error:
+        raise _refused(kind, str(error)) from error
+
+
+def _plain(kind: type[Request], arguments: dict[str, Any]) -> dict[str, Any]:
+    """Aliases under the field's own name."""
+    plain = dict(arguments)
+    for name, others in ALIASES.get(kind, {}).items():
+        given = {other: plain.pop(other) for other in (name, *others) if other in plain}
+        if len({repr(value) for value in given.values()}) > 1:
+            raise InvalidRequest(name, f"given as {', '.join(given)} with different values", "one of them")
+        if given:
+            plain[name] = next(iter(given.values()))
+    return plain
+
+
+def _refused(kind: type[Request], said: str) -> InvalidRequest:
+    """The library's sentence, taken apart: which field, and what it may be."""
+    if unknown := _UNKNOWN.search(said):
+        path = _PATH.search(said)
+        field = f"{path[1]}.{unknown[1]}" if path and path[1] else unknown[1]
+        return InvalidRequest(field, "unknown field", ", ".join(field.name for field in msgspec.structs.fields(kind)))
+    if missing := _MISSING.search(said):
+        return InvalidRequest(missing[1], "missing", "required")
+    path = _PATH.search(said)
+    field = path[1] if path else "arguments"
+    return InvalidRequest(field or "arguments", _PATH.sub("", said))
