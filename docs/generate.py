@@ -9,6 +9,8 @@ from typing import Any, Union, get_args, get_origin
 from msgspec import structs
 
 from leadline import config, export
+from leadline.serve.errors import BUG, TABLE
+from leadline.serve.metrics import named
 from leadline.serve.schemas import input_schema
 from leadline.serve.tools import TOOLS
 from leadline.service.queries.sentences import ANSWERS, about, sentences, structs_of
@@ -106,7 +108,32 @@ def _said(field: dict[str, Any]) -> str:
     return str(field.get("description") or next(filter(None, inner), ""))
 
 
-PARTS: dict[str, Callable[[], str]] = {"settings": settings, "columns": columns, "answers": answers, "tools": tools}
+def failures() -> str:
+    """What can go wrong, and how each door tells it."""
+    lines = ["| class | gRPC | HTTP | command line | fields |", "|---|---|---|---|---|"]
+    for kind, door in (*TABLE.items(), (Exception, BUG)):
+        name = "InternalError" if kind is Exception else kind.__name__
+        fields = ", ".join(f"`{field}`" for field in door.fields)
+        lines.append(f"| `{name}` | {door.grpc} | {door.http} | {getattr(kind, 'exit_code', 1)} | {fields} |")
+    return "\n".join(lines) + "\n"
+
+
+def metrics() -> str:
+    """Every metric that the code names, with its text and labels."""
+    lines = ["| metric | labels | what |", "|---|---|---|"]
+    for name, labels, text in named():
+        lines.append(f"| `{name}` | {', '.join(f'`{label}`' for label in labels)} | {text} |")
+    return "\n".join(lines) + "\n"
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "failures": failures,
+    "metrics": metrics,
+    "settings": settings,
+    "columns": columns,
+    "answers": answers,
+    "tools": tools,
+}
 
 
 def generated(text: str) -> str:

@@ -30,6 +30,7 @@ from leadline.service.listing import Listing, renewed
 from leadline.service.live import Live
 from leadline.service.live_books import LiveBooks
 from leadline.service.own_histories import OwnHistories
+from leadline.service.ports import Listener
 from leadline.service.queries import Desk
 from leadline.service.recorder import SERVICE, Recorder
 from leadline.service.replay import Replay
@@ -158,6 +159,7 @@ class Service:
         stream: BinanceStream,
         budget: WeightBudget,
         desk: Desk,
+        store_bytes: Callable[[], int],
     ) -> None:
         self.origin = origin
         self.live = live
@@ -166,12 +168,18 @@ class Service:
         self.stream = stream
         self.budget = budget
         self.desk = desk
+        self.store_bytes = store_bytes
 
 
 async def serve(
-    settings: Settings, stop: asyncio.Event, *, clock: Clock | None = None, started: Callable[[Service], None] | None = None
+    settings: Settings,
+    stop: asyncio.Event,
+    *,
+    clock: Clock | None = None,
+    started: Callable[[Service], None] | None = None,
+    listener: Listener | None = None,
 ) -> None:
-    """Record until `stop` is set. Raises LeadlineError for what an operator must mend before a start."""
+    """Record until `stop` is set. listener: is told at once what happens. Raises LeadlineError for what must be mended first."""
     clock = clock or SystemClock()
     path = Path(settings.store.path)
     writer = ThreadPoolExecutor(1, thread_name_prefix="store")
@@ -194,6 +202,7 @@ async def serve(
                         origin=ready[0],
                         rules=ready[1],
                         started=started,
+                        listener=listener,
                     )
             engine.flush()
     finally:
@@ -271,6 +280,7 @@ async def _record(
     origin: str,
     rules: dict[str, SymbolRules],
     started: Callable[[Service], None] | None,
+    listener: Listener | None,
 ) -> None:
     now_ns = clock.wall_ns()
     history.open_for(origin, now_ns // NANO)
@@ -283,6 +293,7 @@ async def _record(
         _Sink(history, side),
         snapshot_lines=settings.log.snapshot_lines,
         incident_keys=[(i.second, i.n) for i in history.incidents(SERVICE).rows],
+        listener=listener,
     )
     _note_outage(history, recorder, side, now_ns)
     history.set_meta({"clean_shutdown": False})
@@ -303,6 +314,7 @@ async def _record(
             deepen=first_limit < full_limit,
             incident_keys=[(i.second, i.n) for i in history.incidents(symbol).rows],
             tick_e8=rules[symbol].tick_e8,
+            listener=listener,
         )
         last_s = history.last_second(symbol, now_ns // NANO)
         left_out = followed is not None and symbol not in followed
@@ -325,6 +337,7 @@ async def _record(
         first_limit=first_limit,
         full_limit=full_limit,
         event_ticks=event_ticks,
+        listener=listener,
     )
     stream = BinanceStream(
         settings.exchange.ws_url,
@@ -353,11 +366,21 @@ async def _record(
         now_ns=clock.wall_ns,
         books=LiveBooks(live, lambda: stream.status, clock),
         histories=OwnHistories(history, bytes_max=settings.analytics.memory_mb * MB),
+        market=rest,
     )
     log.info("recording", extra={"origin": origin, "symbols": len(settings.symbols), "rest": settings.exchange.rest_url})
     if started is not None:
         started(
-            Service(origin=origin, live=live, recorder=recorder, retention=retention, stream=stream, budget=budget, desk=desk)
+            Service(
+                origin=origin,
+                live=live,
+                recorder=recorder,
+                retention=retention,
+                stream=stream,
+                budget=budget,
+                desk=desk,
+                store_bytes=history.used_bytes,
+            )
         )
 
     try:

@@ -87,15 +87,22 @@ def serve(
     ws_url: WsUrl = None,
     config: Config = None,
     log_level: LogLevel = None,
+    grpc: Annotated[bool, typer.Option("--grpc/--no-grpc", help="Open the gRPC door (setting grpc.bind).")] = True,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port of gRPC on loopback (setting grpc.bind).")] = None,
+    http_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port of HTTP on loopback (setting http.bind).")] = None,
 ) -> None:
-    """Record live books and trades until stopped (Ctrl-C or SIGTERM)."""
+    """Record live books and trades, and answer by gRPC and HTTP, until stopped (Ctrl-C or SIGTERM)."""
     import asyncio
 
-    from leadline import app as house
+    from leadline import serving
 
-    loaded = _settings(config, symbols, data, rest_url, ws_url, log_level)
+    doors = {
+        "grpc.bind": "" if not grpc else None if port is None else f"127.0.0.1:{port}",
+        "http.bind": None if http_port is None else f"127.0.0.1:{http_port}",
+    }
+    loaded = _settings(config, symbols, data, rest_url, ws_url, log_level, **doors)
     _log(loaded)
-    asyncio.run(_until_signalled(lambda stop: house.serve(loaded.settings, stop, started=_settle_garbage)))
+    asyncio.run(_until_signalled(lambda stop: serving.serve(loaded.settings, stop, started=_settle_garbage)))
 
 
 @app.command()
@@ -407,6 +414,8 @@ def show_config(
     loaded = _settings(config, symbols, data, rest_url, ws_url, log_level)
     for key, value in flat(loaded.settings).items():
         text = ",".join(value) if isinstance(value, tuple) else str(value).lower() if isinstance(value, bool) else value
+        if key == "auth.token" and value:
+            text = "(set)"
         typer.echo(f"{key} = {text}  ({loaded.origins[key]})")
 
 
@@ -441,7 +450,13 @@ def repair(data: Data = None) -> None:
 
 
 def _settings(
-    config: Path | None, symbols: str | None, data: Path | None, rest_url: str | None, ws_url: str | None, log_level: str | None
+    config: Path | None,
+    symbols: str | None,
+    data: Path | None,
+    rest_url: str | None,
+    ws_url: str | None,
+    log_level: str | None,
+    **more: str | None,
 ) -> "Loaded":
     from leadline.config import load
 
@@ -451,6 +466,7 @@ def _settings(
         "exchange.rest_url": rest_url,
         "exchange.ws_url": ws_url,
         "log.level": log_level,
+        **more,
     }
     return load(flags, config=config)
 

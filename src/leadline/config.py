@@ -69,6 +69,28 @@ class Exchange(Struct, frozen=True, forbid_unknown_fields=True):
     ] = "wall"
 
 
+class Grpc(Struct, frozen=True, forbid_unknown_fields=True):
+    """The gRPC door."""
+
+    bind: Annotated[str, Meta(description="HOST:PORT of gRPC, empty: closed; flags `--grpc`, `--port`")] = "127.0.0.1:50053"
+
+
+class Http(Struct, frozen=True, forbid_unknown_fields=True):
+    """The HTTP door."""
+
+    bind: Annotated[str, Meta(description="HOST:PORT of HTTP, empty: closed; flag `--http-port`")] = "127.0.0.1:3001"
+    allowed_hosts: Annotated[tuple[str, ...], Meta(description="host names beside loopback under which it answers")] = ()
+    allowed_origins: Annotated[tuple[str, ...], Meta(description="origins of pages beside loopback that may call it")] = ()
+
+
+class Auth(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who may ask."""
+
+    token: Annotated[
+        str, Meta(description="bearer token of both doors, health aside; empty: none is asked for; never printed")
+    ] = ""
+
+
 class Analytics(Struct, frozen=True, forbid_unknown_fields=True):
     """What is remembered between questions."""
 
@@ -102,6 +124,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     store: Store = Store()
     retention: Retention = Retention()
     exchange: Exchange = Exchange()
+    grpc: Grpc = Grpc()
+    http: Http = Http()
+    auth: Auth = Auth()
     analytics: Analytics = Analytics()
     log: Log = Log()
 
@@ -188,6 +213,9 @@ def _built(values: dict[str, Any]) -> Settings:
         for section in sections:
             place = place.setdefault(section, {})
         place[name] = value
+    for name in ("allowed_hosts", "allowed_origins"):
+        if isinstance(given := nested.get("http", {}).get(name), str):
+            nested["http"][name] = [item.strip() for item in given.split(",") if item.strip()]
     if "symbols" in nested:
         nested["symbols"] = _symbols(nested["symbols"])
     try:

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -126,6 +127,40 @@ def test_a_changed_byte_is_read_as_the_decoder_reads_it_or_not_at_all(stored: li
 def test_random_bytes_never_raise_anything_else(values: list[bytes]):
     with contextlib.suppress(codec.Unreadable):
         trade_columns.trade_columns(values)
+
+
+def raw(**changes: object) -> bytes:
+    """A block of one trade whose fields may be anything."""
+    fields = {"a": 9, "p": "1", "q": "2", "f": 1, "l": 2, "T": T * 1000, "m": True} | changes
+    return msgspec.msgpack.encode([1, "COMPLETE", [list(fields.values())]])
+
+
+def test_a_first_trade_of_another_length_is_no_trade():
+    with pytest.raises(codec.Unreadable):
+        trade_columns.trade_columns([raw().replace(b"\x91\x97", b"\x91\x96"), raw()])
+
+
+NO_NUMBERS = ["", ".", ".5", "1.2.3", "1..2", "-1", "1e5", "x", "1.123456789", "92233720368.54775808", "123456789012"]
+NO_NUMBERS += ["184467440738", "18446744073709551617"]  # by 1e8 they pass 2^64 and come back small
+
+
+@pytest.mark.parametrize("field", ["p", "q"])
+@pytest.mark.parametrize("text", NO_NUMBERS)
+def test_a_price_or_quantity_that_is_no_number_of_ours_is_unreadable(field: str, text: str):
+    with pytest.raises(codec.Unreadable):
+        trade_columns.trade_columns([raw(), raw(**{field: text}), raw()])
+
+
+@pytest.mark.parametrize("text", ["1.", "01", "007.50", "1.500000000000", "0.00000001", "92233720368.54775807"])
+def test_a_number_that_is_written_in_another_way_is_read_as_the_decoder_reads_it(text: str):
+    (trade,) = codec.decode_trades(raw(p=text), "X", T).trades
+    assert trade_columns.trade_columns([raw(), raw(p=text)])["price_e8"].tolist() == [10**8, trade.price_e8]
+
+
+@pytest.mark.parametrize("time", ["", "x", ".5", "9223372036854.775808", 9_223_372_036_855, 1.5, None])
+def test_a_time_that_is_none_is_unreadable(time: object):
+    with pytest.raises(codec.Unreadable):
+        trade_columns.trade_columns([raw(), raw(T=time), raw(T="1.5")])
 
 
 @pytest.mark.parametrize("cut", [1, 2, 5, 20])

@@ -56,7 +56,9 @@ def _longest(plain: dict[str, Any]) -> str | None:
 
 
 def _kept(tool: Tool, name: str, rows: list[Any], keep: int) -> list[Any]:
-    """The rows that say most: of a profile those with most volume, in their order; else the first."""
+    """The rows that say most: of a profile those with most volume, of candles and trades the newest, else the first; in order."""
+    if tool.name in {"get_klines", "get_recent_trades"}:
+        return rows[len(rows) - keep :]
     if tool.name != "get_volume_profile" or name != "histogram":
         return rows[:keep]
     by_volume = sorted(range(len(rows)), key=lambda place: -float(rows[place]["volume"]))[:keep]

@@ -14,7 +14,19 @@ from leadline.serve import requests
 from leadline.serve.requests import Request
 from leadline.service import queries
 from leadline.service.queries import Desk
+from leadline.service.queries.exchange_info import ExchangeInfoAnswer, get_exchange_info
 from leadline.service.queries.listing import IncidentsAnswer, SymbolsAnswer, get_incidents, list_symbols
+from leadline.service.queries.market import (
+    AvgPriceAnswer,
+    KlinesAnswer,
+    RecentTradesAnswer,
+    TickerAnswer,
+    get_avg_price,
+    get_klines,
+    get_recent_trades,
+    get_ticker,
+)
+from leadline.service.queries.orderbook import OrderbookAnswer, get_orderbook
 from leadline.service.queries.past import HistoryAnswer, get_history
 from leadline.service.queries.report import ReportAnswer, generate_market_report
 
@@ -49,6 +61,15 @@ def _asks(question: Callable[..., Any]) -> Callable[[Desk, Request], Any]:
 
     def run(desk: Desk, request: Request) -> Any:
         return question(desk, **structs.asdict(request))
+
+    return run
+
+
+def _asks_exchange(question: Callable[..., Any]) -> Callable[[Desk, Request], Any]:
+    """The same, of the exchange."""
+
+    def run(desk: Desk, request: Request) -> Any:
+        return question(desk, market=desk.market, **structs.asdict(request))
 
     return run
 
@@ -168,6 +189,60 @@ TOOLS: tuple[Tool, ...] = (
         "missing; paged by cursor.",
         toolset="history",
         scans=True,
+    ),
+    Tool(
+        name="get_ticker",
+        request=requests.SymbolRequest,
+        result=TickerAnswer,
+        run=_asks_exchange(get_ticker),
+        help="Statistics of the last 24 h as the exchange tells them: prices, change, volume (base and quote), trades.",
+        toolset="market",
+        rest=True,
+    ),
+    Tool(
+        name="get_orderbook",
+        request=requests.DepthRequest,
+        result=OrderbookAnswer,
+        run=_asks_exchange(get_orderbook),
+        help="Bids and asks, 5 to 5000 levels a side: from the live book where it is known that deep, else from the exchange.",
+        toolset="market",
+        rest=True,
+    ),
+    Tool(
+        name="get_recent_trades",
+        request=requests.TradesRequest,
+        result=RecentTradesAnswer,
+        run=_asks_exchange(get_recent_trades),
+        help="The latest raw trades of the exchange, oldest first; isBuyerMaker true: the taker sold.",
+        toolset="market",
+        rest=True,
+    ),
+    Tool(
+        name="get_klines",
+        request=requests.KlinesRequest,
+        result=KlinesAnswer,
+        run=_asks_exchange(get_klines),
+        help="Candles of the exchange, 1m to 1M, with start and end (UTC ms) honoured.",
+        toolset="market",
+        rest=True,
+    ),
+    Tool(
+        name="get_exchange_info",
+        request=requests.InfoRequest,
+        result=ExchangeInfoAnswer,
+        run=_asks_exchange(get_exchange_info),
+        help="What the exchange lists: status, assets, tick and step of a symbol, or of all that are followed.",
+        toolset="market",
+        rest=True,
+    ),
+    Tool(
+        name="get_avg_price",
+        request=requests.SymbolRequest,
+        result=AvgPriceAnswer,
+        run=_asks_exchange(get_avg_price),
+        help="The exchange's average price with the minutes it is over.",
+        toolset="market",
+        rest=True,
     ),
 )
 _BY_NAME = {tool.name: tool for tool in TOOLS}

@@ -50,6 +50,7 @@ from leadline.core.trade_chain import (
     TradesAccepted,
     TradesMissing,
 )
+from leadline.service.ports import Listener, Nobody
 
 log = logging.getLogger("leadline.feed")
 
@@ -84,6 +85,7 @@ class Feed:
         deepen: bool = False,
         incident_keys: Collection[tuple[int, int]] = (),
         start_cause: str = "starting",
+        listener: Listener | None = None,
         tick_e8: int | None = None,
     ) -> None:
         self.symbol = symbol
@@ -120,6 +122,7 @@ class Feed:
         self._first_epoch = epoch + 1
         self._started = False
         self._start_cause = start_cause
+        self._listener: Listener = listener or Nobody()
 
     def successor(self, began_ns: int) -> "Feed":
         """A fresh feed after this one crashed at began_ns: what it had accepted is not lost, what it held of the book is."""
@@ -133,6 +136,7 @@ class Feed:
             incident_keys=self._incident_keys,
             start_cause="feed_crash",
             tick_e8=self.tick_e8,
+            listener=self._listener,
         )
         heir._sizes, heir._thresholds = self._sizes, self._thresholds
         heir.second.set_size_thresholds(self.size_thresholds)
@@ -180,6 +184,7 @@ class Feed:
             if self.sync.book is not None:
                 self.second.depth_applied(update, book_before)
                 self.audit.book_changed(book_before)
+                self._listener.book_changed(self.symbol)
         if effects:
             out += self._book_effects(effects, now, clock_ns)
         return out
@@ -259,6 +264,7 @@ class Feed:
             self.sync.forget_anchor()  # one that is ahead would be taken for a silent stream
             self._halt = self.incident("not_trading", at_ms, None, status, "")
             log.warning("not_trading", extra={"symbol": self.symbol, "status": status})
+        self._listener.book_changed(self.symbol)
         return []
 
     def set_tick(self, tick_e8: int | None) -> None:
@@ -430,6 +436,7 @@ class Feed:
                     self.second.book_swapped(self.sync.book)
                     fields = {"update_id": effect.update_id, "compared": effect.compared}
                     log.info("book_anchored", extra={"symbol": self.symbol, **fields})
+                    self._listener.book_changed(self.symbol)
         return out
 
     def _ready(self, ready: BookReady, now: float, clock_ns: int) -> None:
@@ -451,6 +458,7 @@ class Feed:
             self._anchor_pause_until = now
         self._close_incident(clock_ns)
         log.info("book_ready", extra={"symbol": self.symbol, "epoch": ready.epoch, "update_id": ready.update_id})
+        self._listener.book_changed(self.symbol)
 
     def _lost(self, lost: BookLost, clock_ns: int) -> None:
         fault = lost.fault
@@ -467,6 +475,7 @@ class Feed:
             "book_lost",
             extra={"symbol": self.symbol, "epoch": lost.epoch, "reason": fault.reason.value, "detail": fault.detail},
         )
+        self._listener.book_lost(self.symbol, fault.reason.value, fault.detail)
 
     def _chain_effects(self, effects: Sequence[ChainEffect]) -> list[FeedEffect]:
         out: list[FeedEffect] = []
@@ -482,6 +491,7 @@ class Feed:
                     for trade in effect.trades:
                         self.fills += trade.fills
                         self._block(trade, effect.state)
+                        self._listener.trade(trade)
                 case TradesMissing():
                     self._missing(effect)
                 case ChainRestarted():
@@ -516,6 +526,7 @@ class Feed:
             else f"fills {missing.after.last_id + 1}..{missing.before.first_id - 1}",
         )
         log.warning("trades_missing", extra={"symbol": self.symbol, "detail": missing.why})
+        self._listener.trades_missing(self.symbol, missing.from_id, missing.to_id, missing.why)
 
     # Incidents -----------------------------------------------------------------
 

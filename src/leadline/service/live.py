@@ -15,7 +15,7 @@ from leadline.core.records import Disconnected, Flag, MarketEvent, Subscribed, S
 from leadline.core.sync import FetchSnapshot, StreamSilent
 from leadline.core.trade_chain import FetchTrades
 from leadline.service.feed import SECOND_NS, Feed, FeedEffect
-from leadline.service.ports import Market, Stream
+from leadline.service.ports import Listener, Market, Nobody, Stream
 from leadline.service.recorder import Recorder
 from leadline.service.seeding import Sizes
 
@@ -46,6 +46,7 @@ class Live:
         first_limit: int,
         full_limit: int,
         event_ticks: bool = False,
+        listener: Listener | None = None,
     ) -> None:
         self.feeds = feeds
         self.loop_lag_s = 0.0
@@ -56,6 +57,7 @@ class Live:
         self._first_limit = first_limit
         self._full_limit = full_limit
         self._event_ticks = event_ticks
+        self._listener: Listener = listener or Nobody()
         self._tasks: asyncio.TaskGroup | None = None
         self._stream: Stream | None = None
         self._crashes: dict[str, tuple[int, float]] = {}
@@ -115,6 +117,7 @@ class Live:
         if count > CRASHES_MAX:
             raise RuntimeError(f"the feed of {symbol} keeps crashing")
         self.feeds[symbol] = feed.successor(began_ns)
+        self._listener.book_lost(symbol, "feed_crash")
         self._paused[symbol] = now + CRASH_PAUSE_S * 2 ** (count - 1)
 
     def _resume(self) -> None:
@@ -146,6 +149,7 @@ class Live:
         for effect in effects:
             match effect:
                 case SymbolSecond():
+                    self._listener.second(effect)
                     self._rows.append(self._recorder.checked(effect, effect.second))
                     if len(self._rows) >= INLINE_ROWS:
                         self._flush()
@@ -240,7 +244,10 @@ class Live:
         feed = self.feeds[symbol]
         try:
             effects = feed.tick(second, tick_recv_ns=now_ns, sample_ns=now_ns, now=now, flags=flags)
-            self._rows += [effect for effect in effects if isinstance(effect, SymbolSecond)]
+            closed = [effect for effect in effects if isinstance(effect, SymbolSecond)]
+            for row in closed:
+                self._listener.second(row)
+            self._rows += closed
             self._carry_out(feed, [effect for effect in effects if not isinstance(effect, SymbolSecond)])
         except Exception:  # the supervisor, as in _guarded
             self._crashed(symbol, feed, second * SECOND_NS)

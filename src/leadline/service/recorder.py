@@ -15,7 +15,7 @@ from msgspec import structs
 from leadline.clock import Clock
 from leadline.core.errors import StoreError
 from leadline.core.records import Flag, Incident, SymbolSecond
-from leadline.service.ports import RecordSink
+from leadline.service.ports import Listener, Nobody, RecordSink
 
 log = logging.getLogger("leadline.recorder")
 
@@ -30,9 +30,17 @@ SERVICE = "*"
 class Recorder:
     """The one writer of seconds. snapshot_lines: "all" logs each stored snapshot, "summary" one line a minute, "none" nothing."""
 
-    def __init__(self, sink: RecordSink, *, snapshot_lines: str = "all", incident_keys: Collection[tuple[int, int]] = ()) -> None:
+    def __init__(
+        self,
+        sink: RecordSink,
+        *,
+        snapshot_lines: str = "all",
+        incident_keys: Collection[tuple[int, int]] = (),
+        listener: Listener | None = None,
+    ) -> None:
         self._sink = sink
         self._snapshot_lines = snapshot_lines
+        self._listener: Listener = listener or Nobody()
         self._queue: deque[tuple[int, list[SymbolSecond]]] = deque()
         self._wake = asyncio.Event()
         self._last: dict[str, tuple[int, int, int]] = {}  # symbol -> (newest second, epoch, update id) accepted
@@ -163,7 +171,9 @@ class Recorder:
         second = start_ms // 1000
         n = next((n for n in range(1000) if (second, n) not in self._incident_keys), 999)
         self._incident_keys.add((second, n))
-        self._incidents.append(Incident(SERVICE, second, n, kind, start_ms, end_ms, None, None, cause, detail))
+        incident = Incident(SERVICE, second, n, kind, start_ms, end_ms, None, None, cause, detail)
+        self._incidents.append(incident)
+        self._listener.incident_noted(incident)
 
     def _pending_incidents(self, lost: tuple[int, int] | None) -> list[Incident]:
         pending = list(self._incidents)

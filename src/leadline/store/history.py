@@ -184,7 +184,7 @@ class History:
         )
 
     def trade_columns(self, symbol: str, lo: int, hi: int) -> TradeColumns:
-        """The trades of the window as exact columns, some five times quicker than `trades`."""
+        """The trades of the window as exact columns: some four times quicker than to make columns of `trades`."""
         seconds, columns, holes = self._columns("trades", keys.window(symbol, lo, hi), trade_columns)
         return TradeColumns(seconds=seconds, unreadable=holes, **columns)
 

@@ -134,9 +134,8 @@ def _fields(data: _Bytes, begins: _Ints) -> tuple[list[NDArray[Any]], _Ints, NDA
     columns: list[NDArray[Any]] = []
     for read in (_uint, _price_or_quantity, _price_or_quantity, _uint, _uint, _nanoseconds, _taker_buy):
         value, size, fits = read(data, at)
-        at = at + size
-        good &= fits & (at <= end)
-        at = np.minimum(at, end)
+        good &= fits
+        at = np.minimum(at + size, end)  # one that runs over the end finds zeros there, and no boolean
         columns.append(value)
     _, price, quantity, first_id, last_id, ts_ns, taker_buy = columns
     return [ts_ns, price, quantity, first_id, last_id, taker_buy], at, good
@@ -178,6 +177,7 @@ def _decimal(data: _Bytes, at: _Ints, places: int) -> _Read:
     Digits are put side by side from the left without the point, as if all texts had as many, and moved to their place together.
     """
     tag = data[at].astype(np.int64)
+    # The longest makes the table of characters; what only looks like a trade must not make it wide.
     length = np.where((tag >> 5 == _TEXT >> 5) & (tag & 0x1F <= _DIGITS_MAX + 1), tag & 0x1F, 0)
     k = np.arange(int(length.max(initial=0)) + 1)[:, None]
     text = data[at + 1 + k]  # (character, trade)

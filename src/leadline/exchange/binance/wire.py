@@ -178,7 +178,7 @@ def depth_snapshot(body: bytes, symbol: str, asked_limit: int) -> DepthSnapshot:
     `limit` of the record is asked_limit, or the longer side's count if that is a round one: an answer may have come through
     something that caps it, and to assume that it was cut is the safe reading, since then the last price ends the known range.
     """
-    answer = _body(_SNAPSHOT, body)
+    answer = decoded(_SNAPSHOT, body)
     bids, asks = _side(answer.bids, "bids"), _side(answer.asks, "asks")
     longest = max(len(bids), len(asks))
     return DepthSnapshot(symbol, answer.lastUpdateId, bids, asks, longest if longest in _ROUND_COUNTS else asked_limit)
@@ -187,15 +187,17 @@ def depth_snapshot(body: bytes, symbol: str, asked_limit: int) -> DepthSnapshot:
 def agg_trades(body: bytes, symbol: str) -> list[Trade]:
     """Answer of `GET /aggTrades`, oldest first; the rows carry neither symbol nor event time. Raises Malformed."""
     return [
-        Trade(symbol, row.a, _number(row.p, "p"), _number(row.q, "q"), row.f, _last(row.f, row.l, "l"), _ns(row.T, "T"), row.m)
-        for row in _body(_AGG_TRADES, body)
+        Trade(
+            symbol, row.a, _number(row.p, "p"), _number(row.q, "q"), row.f, _last(row.f, row.l, "l"), time_ns(row.T, "T"), row.m
+        )
+        for row in decoded(_AGG_TRADES, body)
     ]
 
 
 def exchange_info(body: bytes) -> ExchangeInfo:
     """Answer of `GET /exchangeInfo`. tick_e8 or step_e8 of 0 = the rule is off. Raises Malformed."""
-    answer = _body(_EXCHANGE_INFO, body)
-    now_ns = _ns(answer.serverTime, "serverTime")
+    answer = decoded(_EXCHANGE_INFO, body)
+    now_ns = time_ns(answer.serverTime, "serverTime")
     weight_limit = raw_limit = raw_interval_s = None
     for limit in answer.rateLimits:
         seconds = _INTERVAL_S.get(limit.interval, 0) * limit.intervalNum
@@ -210,7 +212,7 @@ def exchange_info(body: bytes) -> ExchangeInfo:
 
 def server_time_ns(body: bytes) -> int:
     """Answer of `GET /time`. Raises Malformed."""
-    return _ns(_body(_SERVER_TIME, body).serverTime, "serverTime")
+    return time_ns(decoded(_SERVER_TIME, body).serverTime, "serverTime")
 
 
 def error_body(status: int, body: bytes) -> tuple[int | None, str]:
@@ -252,7 +254,7 @@ def _depth_update(data: "_DepthData", ts_recv_ns: int, route: "_Route | None") -
         _symbol(data.s, route),
         data.U,
         _last(data.U, data.u, "u"),
-        _ns(data.E, "E"),
+        time_ns(data.E, "E"),
         ts_recv_ns,
         _side(data.b, "b"),
         _side(data.a, "a"),
@@ -279,9 +281,9 @@ def _trade(data: "_AggTradeData", ts_recv_ns: int, route: "_Route | None") -> Tr
         _number(data.q, "q"),
         data.f,
         _last(data.f, data.l, "l"),
-        _ns(data.T, "T"),
+        time_ns(data.T, "T"),
         data.m,
-        _ns(data.E, "E"),
+        time_ns(data.E, "E"),
         ts_recv_ns,
     )
 
@@ -292,15 +294,15 @@ def _raw_trade(data: "_TradeData", ts_recv_ns: int, route: "_Route | None") -> R
         data.t,
         _number(data.p, "p"),
         _number(data.q, "q"),
-        _ns(data.T, "T"),
+        time_ns(data.T, "T"),
         data.m,
-        _ns(data.E, "E"),
+        time_ns(data.E, "E"),
         ts_recv_ns,
     )
 
 
 def _server_shutdown(data: "_ShutdownData", ts_recv_ns: int, route: "_Route | None") -> ServerShutdown:
-    return ServerShutdown(_ns(data.E, "E"), ts_recv_ns)
+    return ServerShutdown(time_ns(data.E, "E"), ts_recv_ns)
 
 
 def _symbol_rules(row: "_SymbolRow", since_s: int) -> SymbolRules:
@@ -344,8 +346,8 @@ def _number(text: str, field: str) -> int:
         raise Malformed(field, str(error)) from error
 
 
-def _ns(time: int, field: str) -> int:
-    """Exchange time to ns: ms are near 1.7e12, us near 1.7e15."""
+def time_ns(time: int, field: str) -> int:
+    """Exchange time to ns: ms are near 1.7e12, us near 1.7e15. Raises Malformed."""
     if time < _US_FROM:
         return time * 1_000_000
     if time < _NS_FROM:
@@ -359,7 +361,8 @@ def _last(first: int, last: int, field: str) -> int:
     return last
 
 
-def _body(decoder: "msgspec.json.Decoder[_T]", body: bytes) -> "_T":
+def decoded(decoder: "msgspec.json.Decoder[_T]", body: bytes) -> "_T":
+    """A REST body in its shape. Raises Malformed."""
     try:
         return decoder.decode(body)
     except msgspec.DecodeError as error:

@@ -11,6 +11,7 @@ from leadline.core.errors import UnknownSymbol
 from leadline.core.records import BookView, SymbolRules, Trade, TradeHour
 from leadline.core.units import decimal_text, decimal_text_e16
 from leadline.service.own_histories import OwnHistories
+from leadline.service.ports import MarketData
 from leadline.service.trade_tally import Tallies
 
 FRESH_S = 5  # the newest stored record may be so old before the missing ones count as missing
@@ -131,7 +132,7 @@ class Books(Protocol):
 
 
 class Desk:
-    """Everything a question may need. books None: no service runs here, answers come from the store alone."""
+    """Everything a question may need. books, market None: no service runs here, answers come from the store alone."""
 
     def __init__(
         self,
@@ -140,10 +141,12 @@ class Desk:
         now_ns: Callable[[], int],
         books: Books | None = None,
         histories: OwnHistories | None = None,
+        market: MarketData | None = None,
     ) -> None:
         self.reader = reader
         self.books = books
         self.now_ns = now_ns
+        self.market = market
         self.histories = histories or OwnHistories(reader)
         self.tallies = Tallies(reader)
 

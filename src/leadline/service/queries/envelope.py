@@ -50,7 +50,7 @@ class Envelope(Struct, frozen=True, kw_only=True):
 
     symbol: The symbol asked about.
     origin: Where the data was born: the exchange's host name, synthetic:<seed> or replay:<name>.
-    source: Which of ours answered: live (the book in memory), store, or mixed.
+    source: Which of ours answered: live (the book in memory), store, rest (the exchange, asked for it), or mixed.
     state: Of the book at the end of what was asked: LIVE; STALE: the last good one; WAITING, SYNCING: none yet; OFF: none, or no
     record. Of an answer about all symbols: LIVE while a service runs here.
     reason: Why it is not LIVE, or what else must be known of it.

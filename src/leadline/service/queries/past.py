@@ -91,7 +91,7 @@ def get_history(
 def _rows(desk: Desk, symbol: str, kind: str, lo: int, hi: int, grid: Grid) -> list[dict[str, Any]]:
     if kind == "snapshots":
         return [_snapshot(row, grid) for row in desk.reader.snapshots(symbol, lo, hi).rows]
-    return [_record(row) for row in desk.reader.seconds(symbol, lo, hi).rows]
+    return [record_row(row) for row in desk.reader.seconds(symbol, lo, hi).rows]
 
 
 def _snapshot(row: BookSnapshot, grid: Grid) -> dict[str, Any]:
@@ -109,7 +109,7 @@ _PRICED = frozenset(
 )
 
 
-def _record(row: SecondRecord) -> dict[str, Any]:
+def record_row(row: SecondRecord) -> dict[str, Any]:
     """As people read it: prices and quantities as decimal text, quote values too."""
     plain: dict[str, Any] = msgspec.to_builtins(row)
     out: dict[str, Any] = {}

@@ -9,11 +9,14 @@ import msgspec
 from msgspec import Struct
 
 from leadline.service.queries.anomalies import MarketAnomaliesAnswer
+from leadline.service.queries.exchange_info import ExchangeInfoAnswer
 from leadline.service.queries.flow import OrderFlowAnswer
 from leadline.service.queries.health import HealthAnswer
 from leadline.service.queries.impact import MarketImpactAnswer
 from leadline.service.queries.ladder import OrderbookL2Answer
 from leadline.service.queries.listing import IncidentsAnswer, SymbolsAnswer
+from leadline.service.queries.market import AvgPriceAnswer, KlinesAnswer, RecentTradesAnswer, TickerAnswer
+from leadline.service.queries.orderbook import OrderbookAnswer
 from leadline.service.queries.past import HistoryAnswer
 from leadline.service.queries.profile import VolumeProfileAnswer
 from leadline.service.queries.report import ReportAnswer
@@ -35,6 +38,12 @@ ANSWERS: dict[str, type[Struct]] = {
     "list_symbols": SymbolsAnswer,
     "get_incidents": IncidentsAnswer,
     "get_history": HistoryAnswer,
+    "get_ticker": TickerAnswer,
+    "get_orderbook": OrderbookAnswer,
+    "get_recent_trades": RecentTradesAnswer,
+    "get_klines": KlinesAnswer,
+    "get_exchange_info": ExchangeInfoAnswer,
+    "get_avg_price": AvgPriceAnswer,
 }
 
 _FIELD = re.compile(r"(?m)^(\w+): ")

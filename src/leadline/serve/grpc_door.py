@@ -1,0 +1,119 @@
+"""How the gRPC door says no: each failure as its status, its fields as JSON in the trailing metadata; and who may come in."""
+
+import hmac
+import logging
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, NoReturn
+from urllib.parse import quote
+
+import grpc
+import msgspec
+
+from leadline.core.errors import InvalidRequest, LeadlineError
+from leadline.serve.errors import BUG, Door, Failure, bug, door_of, failure_of
+from leadline.service.fanout import Ended
+
+log = logging.getLogger("leadline.serve")
+
+ERROR_KEY = "leadline-error-bin"
+CORRELATION_KEY = "correlation-id"
+CORRELATION_MAX = 256
+PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
+OPEN_SERVICE = "/grpc.health.v1.Health/"
+
+Context = grpc.aio.ServicerContext[Any, Any]
+OVERLOADED = Door("RESOURCE_EXHAUSTED", 429, ("waiting",))
+STOPS = Door("UNAVAILABLE", 503, ())
+NO_TOKEN = Door("UNAUTHENTICATED", 401, ())
+
+
+class Call:
+    """One call that is being answered. correlation_id: the caller's, logged and given back."""
+
+    def __init__(self, context: Context, method: str, correlation_id: str) -> None:
+        self._context = context
+        self._method = method
+        self.correlation_id = quote(correlation_id[:CORRELATION_MAX], safe=PRINTABLE)[:CORRELATION_MAX]
+        if self.correlation_id:
+            context.set_trailing_metadata(((CORRELATION_KEY, self.correlation_id),))
+
+    async def refuse(self, failure: Failure, door: Door) -> NoReturn:
+        """End it with this failure."""
+        self.told(door.grpc)
+        metadata: list[tuple[str, str | bytes]] = [(ERROR_KEY, msgspec.json.encode(failure))]
+        if self.correlation_id:
+            metadata.append((CORRELATION_KEY, self.correlation_id))
+        await self._context.abort(grpc.StatusCode[door.grpc], failure.message, tuple(metadata))
+        raise AssertionError("abort does not return")
+
+    async def end(self, ended: Ended | None) -> None:
+        """End a stream whose reader gets nothing more."""
+        if ended is not None and ended.waiting:
+            message = f"the reader is too slow: {ended.waiting} events lie before it"
+            await self.refuse(_failure("Overloaded", message, retryable=True, waiting=ended.waiting), OVERLOADED)
+        await self.refuse(_failure("Stopping", "the service stops", retryable=True), STOPS)
+
+    def told(self, status: str) -> None:
+        """One line for whoever gave an id to look for."""
+        if self.correlation_id:
+            log.info("grpc_call", extra={"method": self._method, "status": status, "correlation_id": self.correlation_id})
+
+
+@asynccontextmanager
+async def answering(context: Context, method: str, correlation_id: str = "") -> AsyncIterator[Call]:
+    """Whatever goes wrong inside ends the call with its status; a bug with an id that the log has too."""
+    call = Call(context, method, correlation_id)
+    try:
+        yield call
+    except LeadlineError as error:
+        await call.refuse(failure_of(error), door_of(error))
+    except grpc.aio.BaseError:  # ended by us, or the caller is gone: the library's to see to
+        raise
+    except Exception:  # the door: a bug in one call must not end the service, nor tell what it is made of
+        failure = bug(uuid.uuid4().hex[:12])
+        log.exception("grpc_failed", extra={"method": method, "id": failure.fields["correlation_id"]})
+        await call.refuse(failure, BUG)
+    call.told("OK")
+
+
+def json_object(payload: bytes, field: str) -> Any:
+    """Raw JSON; nothing means {}. Raises InvalidRequest for what is none; that it is an object is the request's to check."""
+    if not payload:
+        return {}
+    try:
+        return msgspec.json.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(field, f"no JSON: {error}", "one JSON object") from error
+    except RecursionError as error:
+        raise InvalidRequest(field, "nested too deeply", "one JSON object") from error
+
+
+class TokenCheck(grpc.aio.ServerInterceptor):
+    """`authorization: Bearer <token>` is asked for, but by the health service."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token.encode()
+        self._refusal: Any = grpc.unary_unary_rpc_method_handler(_unauthenticated)
+
+    async def intercept_service(
+        self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], handler_call_details: grpc.HandlerCallDetails
+    ) -> Any:
+        """On, or away."""
+        if handler_call_details.method.startswith(OPEN_SERVICE) or self._has_token(handler_call_details):
+            return await continuation(handler_call_details)
+        return self._refusal
+
+    def _has_token(self, details: grpc.HandlerCallDetails) -> bool:
+        said = next((value for key, value in details.invocation_metadata if key == "authorization"), "")
+        kind, _, token = (said if isinstance(said, str) else "").partition(" ")
+        return kind.lower() == "bearer" and hmac.compare_digest(token.encode(), self._token)
+
+
+async def _unauthenticated(_: Any, context: Context) -> None:
+    await Call(context, "", "").refuse(_failure("Unauthenticated", "token missing or wrong", retryable=False), NO_TOKEN)
+
+
+def _failure(error: str, message: str, *, retryable: bool, **fields: Any) -> Failure:
+    return Failure(error=error, message=message, retryable=retryable, fields=fields)
