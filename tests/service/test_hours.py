@@ -415,14 +415,26 @@ def test_a_window_is_the_sum_of_its_trades_whichever_hours_are_kept(
     assert sums_of(histogram) == sums(trades)
 
 
+def test_less_than_an_hour_of_trading_is_told_in_blocks_of_ten_seconds_whatever_is_kept():
+    """Trades at 0, 12 and 3,599 s, and one that makes it an hour of trading, at 3,600 s."""
+    history = History(MemoryEngine(), "s")
+    store(history, [fill((n, n), second) for n, second in enumerate((0, 12, 3_599, 3_600))])
+    for _ in range(2):
+        short, long = asked(history, 0, 3_600)[0], asked(history, 0, 3_601)[0]
+        assert ((short.ts_ns // NANO - HOUR).tolist(), short.block_ns) == ([0, 10, 3_590], 10 * NANO)
+        assert ((long.ts_ns // NANO - HOUR).tolist(), long.block_ns) == ([0, 3_300, 3_600], 300 * NANO)
+        assert keep(history)
+
+
 def test_quantities_whose_sum_passes_64_bits_stay_exact_in_a_kept_hour():
     """Four trades of 2^62 at one price in one block, two of them bought: 2^63 a side, which no line can hold."""
     history = History(MemoryEngine(), "s")
     trades = [fill((n, n), n, quantity=HEAVY, buy=n % 2 == 0) for n in range(4)]
+    trades.append(fill((4, 4), 3_600))
     store(history, trades)
     assert keep(history)
-    histogram, _ = asked(history, 0, 3_600)
-    assert lines(histogram) == {(HOUR, 100): (2**63, 2**63, 4)}
+    histogram, _ = asked(history, 0, 3_601)
+    assert lines(histogram) == {(HOUR, 100): (2**63, 2**63, 4), (HOUR + 3_600, 100): (10, 0, 1)}
     assert sums_of(histogram) == sums(trades)
 
 

@@ -111,17 +111,20 @@ class TradeCover(Struct, frozen=True):
 
 
 def traded_between(reader: TradeReader, symbol: str, start_s: int, end_s: int) -> Steps[tuple[Histogram, TradeCover]]:
-    """The trades with start_s <= T < end_s, and what is known of them. Whole hours come from their sums where those are kept."""
+    """The trades with start_s <= T < end_s, and what is known of them. Whole hours come from their sums where those are kept.
+
+    Not in a window of less than an hour's trading, which needs finer blocks: the answer never depends on what is kept.
+    """
     parts: list[Histogram] = []
     stretch: Stretch | None = None
-    block_ns = SHORT_BLOCK_NS if _is_short(reader, symbol, start_s, end_s) else LONG_BLOCK_NS
+    short = _is_short(reader, symbol, start_s, end_s)
     at = start_s
     while at < end_s:
         upto = at // HOUR_S * HOUR_S + HOUR_S
-        hour = reader.trade_hour(symbol, at) if at % HOUR_S == 0 and upto <= end_s else None
+        hour = reader.trade_hour(symbol, at) if at % HOUR_S == 0 and upto <= end_s and not short else None
         if hour is None:
             upto = min(upto, end_s)
-            histogram, more, _ = yield from _summed(reader, symbol, at, upto, block_ns)
+            histogram, more, _ = yield from _summed(reader, symbol, at, upto, SHORT_BLOCK_NS if short else LONG_BLOCK_NS)
         else:
             histogram, more = histogram_of(hour), stretch_of(hour)
         yield

@@ -16,7 +16,7 @@ from leadline.service.steps import Steps
 
 SECOND_NS = 1_000_000_000
 DAY_S = 86_400
-SLICE_S = 60
+SLICE_S = 300
 SETTLED_S = 30
 AGAIN_S = 300  # a hole may be filled later: so often the day is looked through again
 SYMBOLS_MAX = 64
