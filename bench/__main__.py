@@ -20,6 +20,7 @@ NAMES = (
     "calibration",
     "determinism",
     "standin_load",
+    "analytics",
 )
 
 

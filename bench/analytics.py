@@ -63,7 +63,7 @@ def _measured(folder: Path, quick: bool) -> list[Row]:
     end_s = material.START_S + length_s
     _complete(folder, symbol, end_s)
     rounds = 3 if quick else 40
-    ends = [end_s - n for n in random.Random(7).sample(range(min(1_800, length_s // 4)), rounds)]
+    ends = sorted(end_s - n for n in random.Random(7).sample(range(min(1_800, length_s // 4)), rounds))  # as time goes
     out: list[Row] = []
     with _opened(folder) as (desk, counting):
         settle()

@@ -4,6 +4,7 @@ import asyncio
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,32 @@ from rich.markup import escape
 from rich.table import Table
 
 from leadline.clock import SystemClock
-from leadline.core.errors import InvalidRequest, Unreachable
+from leadline.core.errors import InvalidRequest, LeadlineError, RateLimited, Unreachable
 from leadline.serve.dispatch import Dispatcher
-from leadline.serve.errors import TABLE, Failure
+from leadline.serve.errors import Failure
 from leadline.serve.schemas import input_schema
 from leadline.serve.tools import TOOLS, tool_of
 from leadline.service.queries import Desk
 
 ROWS_SHOWN = 30
 TIMEOUT_S = 60
+
+
+def _with_all_below(kind: type[LeadlineError]) -> Iterator[type[LeadlineError]]:
+    yield kind
+    for one in kind.__subclasses__():
+        yield from _with_all_below(one)
+
+
+# Those of the classes; what only a door says has that of its row in the table of failures (docs/serving.md).
+_EXIT_CODES = {kind.__name__: kind.exit_code for kind in _with_all_below(LeadlineError)} | {
+    "Overloaded": RateLimited.exit_code,
+    "TooLarge": InvalidRequest.exit_code,
+    "Unauthenticated": Unreachable.exit_code,
+    "InvalidHost": Unreachable.exit_code,
+    "InvalidOrigin": Unreachable.exit_code,
+    "NoSuchRoute": Unreachable.exit_code,
+}
 
 
 class Failed(Exception):
@@ -34,7 +52,7 @@ class Failed(Exception):
     @property
     def exit_code(self) -> int:
         """That of the class, as if it had been raised here."""
-        return next((kind.exit_code for kind in TABLE if kind.__name__ == self.failure.error), 1)
+        return _EXIT_CODES.get(self.failure.error, 1)
 
 
 def listing(form: str) -> None:
@@ -68,7 +86,9 @@ def arguments(words: list[str]) -> dict[str, Any]:
             try:
                 found[key] = json.loads(value)
             except ValueError as error:
-                raise InvalidRequest(key, f"not JSON: {error}") from error
+                raise InvalidRequest(key, f"not JSON: {error}", "JSON, or text that begins with neither { nor [") from error
+            except RecursionError as error:
+                raise InvalidRequest(key, "nested too deeply", "JSON") from error
     return found
 
 
@@ -93,10 +113,10 @@ def over_service(url: str, name: str, given: dict[str, Any]) -> dict[str, Any]:
 
     request = request_of(tool_of(name).request, given, lax=True)
     body = msgspec.json.encode(request)
-    asked = urllib.request.Request(  # noqa: S310 (the user names the address)
-        f"{url.rstrip('/')}/api/tools/{tool_of(name).name}", body, {"Content-Type": "application/json"}
-    )
     try:
+        asked = urllib.request.Request(  # noqa: S310 (the user names the address)
+            f"{url.rstrip('/')}/api/tools/{tool_of(name).name}", body, {"Content-Type": "application/json"}
+        )
         with urllib.request.urlopen(asked, timeout=TIMEOUT_S) as response:  # noqa: S310 (as above)
             answer: dict[str, Any] = msgspec.json.decode(response.read())
             return answer

@@ -44,9 +44,16 @@ def encoded(tool: Tool, value: Any, bytes_max: int) -> tuple[dict[str, Any], byt
         plain[name] = _kept(tool, name, rows, keep)
         if tool.name == "get_history" and plain["rows"]:
             plain["next"] = plain["rows"][-1]["t"] + plain["step_s"]
+            plain["reading"] = _history_reading(plain)
         plain["envelope"] |= {"truncated": True, "omitted": omitted, "next": NARROWER.get(tool.name, "ask for less")}
         data = msgspec.json.encode(plain)
     return plain, data
+
+
+def _history_reading(plain: dict[str, Any]) -> str:
+    """Of the rows that are left, in the words of get_history."""
+    n, first_s, next_s = len(plain["rows"]), plain["rows"][0]["t"], plain["next"]
+    return f"{plain['symbol']}: {n} {plain['kind']} of {first_s} to {next_s}, go on at {next_s}."
 
 
 def _longest(plain: dict[str, Any]) -> str | None:

@@ -4,6 +4,7 @@ A page in a browser may reach a port on loopback under a name of its own (DNS re
 """
 
 import hmac
+import re
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -17,6 +18,7 @@ from leadline.clock import Clock
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 CLIENTS_MAX = 1_024
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]+)?")
 
 
 class Rules(Struct, frozen=True):
@@ -106,11 +108,10 @@ class _Bounded:
 
 
 def _host(text: str) -> str:
-    """Without the port, lower-case."""
+    """Without the port, lower-case; whole where it is no HOST or HOST:PORT, and then it is nobody's name."""
     name = text.strip().lower()
-    if name.startswith("["):
-        return name.partition("]")[0] + "]"
-    return name.partition(":")[0] if name.count(":") <= 1 else name
+    found = _HOST.fullmatch(name)
+    return found[1] if found else name
 
 
 def _no(status: int, error: str, message: str, headers: dict[str, str] | None = None) -> JSONResponse:

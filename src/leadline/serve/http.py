@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -83,7 +84,11 @@ def http_app(
         Route("/openapi.json", openapi),
         *more,
     ]
-    return Starlette(routes=routes, middleware=[Middleware(Guard, rules=rules, clock=clock)])
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(Guard, rules=rules, clock=clock)],
+        exception_handlers={HTTPException: _no_route},
+    )
 
 
 def readiness(dispatcher: Dispatcher, now_s: int, *, live_only: bool) -> Readiness:
@@ -167,7 +172,16 @@ def _arguments(body: bytes, content_type: str) -> Any:
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidRequest("body", f"not JSON: {error}") from error
+        raise InvalidRequest("body", f"not JSON: {error}", "one JSON object") from error
+    except RecursionError as error:
+        raise InvalidRequest("body", "nested too deeply", "one JSON object") from error
+
+
+async def _no_route(_: Request, error: Exception) -> Response:
+    """A path or a method that is none."""
+    assert isinstance(error, HTTPException), "it is registered for these"
+    failure = Failure(error="NoSuchRoute", message=error.detail, retryable=False, fields={})
+    return _json(failure, error.status_code, dict(error.headers or {}))
 
 
 def _failed(outcome: Outcome) -> Response:

@@ -8,7 +8,7 @@ import re
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, inspect
 
 from leadline.core.errors import InvalidRequest
 
@@ -151,6 +151,7 @@ class InfoRequest(Request, frozen=True, kw_only=True):
 ALIASES: dict[type[Request], dict[str, tuple[str, ...]]] = {LadderRequest: {"levels": ("depth_levels", "limit")}}
 """Other names of a field; two different values under several names are an error."""
 
+FIELD_SHOWN, WHY_SHOWN = 80, 200  # of what a caller wrote, characters
 _PATH = re.compile(r" - at `\$\.?([^`]*)`$")
 _UNKNOWN = re.compile(r"unknown field `([^`]*)`")
 _MISSING = re.compile(r"missing required field `([^`]*)`")
@@ -180,12 +181,49 @@ def _plain(kind: type[Request], arguments: dict[str, Any]) -> dict[str, Any]:
 
 def _refused(kind: type[Request], said: str) -> InvalidRequest:
     """The library's sentence, taken apart: which field, and what it may be."""
+    path = _PATH.search(said)
+    place = path[1] if path else ""
     if unknown := _UNKNOWN.search(said):
-        path = _PATH.search(said)
-        field = f"{path[1]}.{unknown[1]}" if path and path[1] else unknown[1]
-        return InvalidRequest(field, "unknown field", ", ".join(field.name for field in msgspec.structs.fields(kind)))
+        field = f"{place}.{unknown[1]}" if place else unknown[1]
+        return InvalidRequest(field[:FIELD_SHOWN], "unknown field", _allowed(_type_at(kind, place)))
     if missing := _MISSING.search(said):
         return InvalidRequest(missing[1], "missing", "required")
-    path = _PATH.search(said)
-    field = path[1] if path else "arguments"
-    return InvalidRequest(field or "arguments", _PATH.sub("", said))
+    return InvalidRequest(place or "arguments", _PATH.sub("", said)[:WHY_SHOWN], _allowed(_type_at(kind, place)))
+
+
+def _type_at(kind: type[Request], place: str) -> inspect.Type:
+    """What the request holds there, e.g. at `options.include_sections[0]`."""
+    found = inspect.type_info(kind)
+    for name in place.split(".") if place else ():
+        assert isinstance(found, inspect.StructType), "only structs have named fields"
+        found = next(field.type for field in found.fields if field.encode_name == name.partition("[")[0])
+        found = found.type if isinstance(found, inspect.Metadata) else found
+        if "[" in name:
+            options = found.types if isinstance(found, inspect.UnionType) else (found,)
+            found = next(one.item_type for one in options if isinstance(one, inspect.ListType))
+    return found
+
+
+def _allowed(kind: inspect.Type) -> str:
+    """In words, as short as they are clear."""
+    match kind:
+        case inspect.Metadata():
+            return _allowed(kind.type)
+        case inspect.IntType() | inspect.FloatType():
+            what = "a whole number" if isinstance(kind, inspect.IntType) else "a number"
+            if kind.ge is not None and kind.le is not None:
+                return f"{kind.ge}-{kind.le}"
+            if kind.gt is not None and kind.le is not None:
+                return f"more than {kind.gt:g}, at most {kind.le:g}"
+            return what if kind.ge is None else f"{what}, {kind.ge} or more"
+        case inspect.StrType():
+            return "text" if kind.max_length is None else f"text of at most {kind.max_length} characters"
+        case inspect.LiteralType():
+            return ", ".join(str(value) for value in kind.values)
+        case inspect.UnionType():
+            return " or ".join(_allowed(one) for one in kind.types)
+        case inspect.ListType():
+            return f"a list of {_allowed(kind.item_type)}"
+        case inspect.StructType():
+            return ", ".join(field.encode_name for field in kind.fields) or "no fields"
+    return "null"

@@ -59,6 +59,11 @@ class Tally(Struct, frozen=True):
         return any(hole.from_ns < end_s * SECOND_NS and hole.to_ns > start_s * SECOND_NS for hole in self.holes)
 
     @property
+    def can_be_filled(self) -> bool:
+        """Whether trades are missing between known ones; what nobody saw before the first will not come."""
+        return any(hole.from_ns > self.anchor_s * SECOND_NS for hole in self.holes)
+
+    @property
     def missing_s(self) -> float:
         """Time in which trades are missing."""
         return sum(hole.to_ns - hole.from_ns for hole in self.holes) / SECOND_NS
@@ -79,7 +84,7 @@ class Tallies:
             tally is None
             or tally.anchor_s != anchor_s
             or tally.upto_s > settled_s
-            or (tally.holes and end_s - begun_s >= AGAIN_S)
+            or (tally.can_be_filled and end_s - begun_s >= AGAIN_S)
         ):
             tally, begun_s = self._begun(symbol, anchor_s), end_s
         while tally.upto_s < settled_s:

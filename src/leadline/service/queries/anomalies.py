@@ -143,7 +143,7 @@ def detect_market_anomalies(
         found.append((outcome, own.baseline(start, window_s)))
         yield
     events = [_answer(symbol, outcome, event, grid) for outcome, _ in found for event in outcome.events]
-    envelope = of_window(desk, symbol, start, end, definition=DEFINITION)
+    envelope = of_window(desk, symbol, start, end, records=records, definition=DEFINITION)
     return MarketAnomaliesAnswer(
         reading=_reading(symbol, length_s, [outcome for outcome, _ in found]),
         symbol=symbol,

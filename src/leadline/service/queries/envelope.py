@@ -91,10 +91,25 @@ class Envelope(Struct, frozen=True, kw_only=True):
     next: str | None = None
 
 
-def of_window(desk: Desk, symbol: str, start_s: int, end_s: int, *, definition: str, warnings: Sequence[str] = ()) -> Envelope:
-    """Of a window of records (start_s, end_s]: its seconds with a live book, the state at its end."""
-    found = coverage(desk.reader, symbol, start_s + 1, end_s + 1)
-    return of_end(desk, symbol, end_s, definition=definition, covered=covered(found, start_s, end_s), warnings=warnings)
+def of_window(
+    desk: Desk,
+    symbol: str,
+    start_s: int,
+    end_s: int,
+    *,
+    records: Sequence[SecondRecord],
+    definition: str,
+    warnings: Sequence[str] = (),
+) -> Envelope:
+    """Of a window (start_s, end_s] and its records: its seconds with a live book, the state at its end."""
+    live_s = sum(record.update_id is not None for record in records)
+    if live_s == end_s - start_s:
+        found = Coverage(symbol, start_s + 1, end_s + 1, live_s, ())
+    else:
+        found = coverage(desk.reader, symbol, start_s + 1, end_s + 1)
+    last = records[-1] if records and records[-1].t == end_s else None
+    there = covered(found, start_s, end_s)
+    return _of_record(desk, symbol, end_s, last, definition=definition, covered=there, warnings=warnings)
 
 
 def of_end(
@@ -102,7 +117,20 @@ def of_end(
 ) -> Envelope:
     """Of stored records up to the tick end_s."""
     rows = desk.reader.seconds(symbol, end_s, end_s + 1).rows
-    record: SecondRecord | None = rows[0] if rows else None
+    record = rows[0] if rows else None
+    return _of_record(desk, symbol, end_s, record, definition=definition, covered=covered, warnings=warnings)
+
+
+def _of_record(
+    desk: Desk,
+    symbol: str,
+    end_s: int,
+    record: SecondRecord | None,
+    *,
+    definition: str,
+    covered: Covered | None,
+    warnings: Sequence[str],
+) -> Envelope:
     grid, as_of_ms = desk.grid(symbol), desk.now_ns() // 1_000_000
     live = record is not None and record.update_id is not None
     age_ms = None if record is None or record.recv_ms is None else max(0, as_of_ms - record.recv_ms)

@@ -223,7 +223,7 @@ def get_order_flow(
         clean_s=flow.clean_s,
         baseline=baseline,
         reasons=reasons,
-        envelope=of_window(desk, symbol, start, end, definition=DEFINITION, warnings=warnings),
+        envelope=of_window(desk, symbol, start, end, records=records, definition=DEFINITION, warnings=warnings),
     )
 
 

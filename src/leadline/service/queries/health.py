@@ -81,7 +81,7 @@ def get_microstructure_health(desk: Desk, symbol: str, *, end_s: int | None = No
         flow_balance_score=found.flow_balance_score,
         update_rate_score=100 * found.coverage,
         reasons=found.reasons,
-        envelope=of_window(desk, symbol, start, end, definition=DEFINITION),
+        envelope=of_window(desk, symbol, start, end, records=records, definition=DEFINITION),
     )
 
 
