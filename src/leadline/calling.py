@@ -107,15 +107,16 @@ def over_store(path: Path, name: str, given: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def over_service(url: str, name: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Ask a running service by HTTP. Raises Failed, Unreachable."""
+def over_service(url: str, name: str, given: dict[str, Any], token: str = "") -> dict[str, Any]:
+    """Ask a running service by HTTP, with its token if it wants one. Raises Failed, Unreachable."""
     from leadline.serve.requests import request_of
 
     request = request_of(tool_of(name).request, given, lax=True)
     body = msgspec.json.encode(request)
+    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
     try:
         asked = urllib.request.Request(  # noqa: S310 (the user names the address)
-            f"{url.rstrip('/')}/api/tools/{tool_of(name).name}", body, {"Content-Type": "application/json"}
+            f"{url.rstrip('/')}/api/tools/{tool_of(name).name}", body, headers
         )
         with urllib.request.urlopen(asked, timeout=TIMEOUT_S) as response:  # noqa: S310 (as above)
             answer: dict[str, Any] = msgspec.json.decode(response.read())

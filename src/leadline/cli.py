@@ -320,7 +320,11 @@ def call(
 
     arguments = calling.arguments(given or [])
     try:
-        answer = calling.over_service(url, tool, arguments) if url else calling.over_store(_path(data), tool, arguments)
+        settings = _settings(None, None, data, None, None, None).settings
+        if url:
+            answer = calling.over_service(url, tool, arguments, settings.auth.token)
+        else:
+            answer = calling.over_store(Path(settings.store.path), tool, arguments)
     except calling.Failed as failed:
         typer.echo(f"leadline: {failed}", err=True)
         raise typer.Exit(failed.exit_code) from None

@@ -152,4 +152,8 @@ def test_the_same_failure_is_told_at_every_door(store: Path):
         calling.over_store(store, "get_order_flow", {"symbol": "BTCUSD"})
     over_store = json.loads(msgspec.json.encode(failed.value.failure))
     assert over_http == over_grpc == over_store
-    assert (over_http["error"], over_http["fields"]["near"], failed.value.exit_code) == ("UnknownSymbol", ["BTCUSDT"], 3)
+    assert (over_http["error"], over_http["fields"]["near"], failed.value.exit_code) == (
+        "UnknownSymbol",
+        ["BTCUSDT", "ETHUSDT"],
+        3,
+    )

@@ -23,6 +23,8 @@ Window = Annotated[int, Meta(ge=10, le=300, description="Length of the window th
 Hours = Annotated[int, Meta(ge=1, le=168, description="Length of the window that ends now, h.")]
 Amount = Annotated[str, Meta(description="A decimal number, as text.", max_length=40)] | float
 
+SECOND_MAX = 9_999_999_999  # unix s; more is most likely milliseconds
+
 R = TypeVar("R", bound="Request")
 
 
@@ -88,20 +90,20 @@ class IncidentsRequest(Request, frozen=True, kw_only=True):
     """Which losses."""
 
     symbol: Symbol | None = None
-    from_s: Annotated[int, Meta(ge=0, description="Unix s; only what ended after it.")] | None = None
-    to_s: Annotated[int, Meta(ge=0, description="Unix s; only what began before it.")] | None = None
+    from_s: Annotated[int, Meta(ge=0, le=SECOND_MAX, description="Unix s; only what ended after it.")] | None = None
+    to_s: Annotated[int, Meta(ge=0, le=SECOND_MAX, description="Unix s; only what began before it.")] | None = None
     limit: Annotated[int, Meta(ge=1, le=500, description="At most so many, the newest.")] = 50
 
 
 class HistoryRequest(SymbolRequest, frozen=True, kw_only=True):
     """Stored rows of a window."""
 
-    from_s: Annotated[int, Meta(ge=0, description="First second, unix s.")]
-    to_s: Annotated[int, Meta(ge=0, description="First second that is not wanted, unix s.")]
+    from_s: Annotated[int, Meta(ge=0, le=SECOND_MAX, description="First second, unix s.")]
+    to_s: Annotated[int, Meta(ge=0, le=SECOND_MAX, description="First second that is not wanted, unix s.")]
     kind: Literal["seconds", "snapshots"] = "seconds"
     step_s: Annotated[int, Meta(ge=1, le=3600, description="Every so many seconds.")] = 1
     limit: Annotated[int, Meta(ge=1, le=3600, description="At most so many rows.")] = 300
-    cursor: Annotated[int, Meta(ge=0, description="Where an earlier answer said to go on.")] | None = None
+    cursor: Annotated[int, Meta(ge=0, le=SECOND_MAX, description="Where an earlier answer said to go on.")] | None = None
 
 
 class ReportOptions(Request, frozen=True, kw_only=True):
