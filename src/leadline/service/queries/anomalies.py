@@ -10,7 +10,7 @@ from leadline.analytics import trades
 from leadline.analytics.absorption import detect_absorption
 from leadline.analytics.anomalies import LOOK_BACK_S, MEASURED, PATTERNS, Event, Outcome, Status
 from leadline.analytics.bursts import detect_bursts
-from leadline.analytics.calibration import ASSUMED_BASE_RATE, confidence
+from leadline.analytics.calibration import ASSUMED_BASE_RATE, VERSION, confidence
 from leadline.analytics.fleeting import detect_fleeting
 from leadline.analytics.health import Baseline
 from leadline.analytics.order_flow import REGRESSION_S
@@ -25,7 +25,7 @@ from leadline.service.queries.envelope import Envelope, of_window, utc
 from leadline.service.queries.flow import WINDOW_S, require_live, trades_between, window_in_bounds
 from leadline.service.steps import Steps
 
-DEFINITION = "market_anomalies/1"
+DEFINITION = f"market_anomalies/1, calibration/{VERSION}"
 LIVE_S_MIN = 10
 EARLIER_S = 300  # a refill that began before the window keeps its name
 BATCHES_S = 600  # the median taker order is that of the last ten minutes
