@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.store import samples
 
+from leadline.core.errors import InvalidRequest
 from leadline.core.records import BookState, Incident, SymbolSecond
-from leadline.service.queries import Coverage, Gap, coverage
+from leadline.service.queries import Coverage, Desk, Gap, coverage, run
+from leadline.service.queries.stored import get_coverage
 from leadline.store.engine import Put
 from leadline.store.history import History
 from leadline.store.memory import MemoryEngine
@@ -193,3 +195,55 @@ def test_a_store_that_never_heard_of_the_symbol_is_all_unknown():
 
 def test_an_empty_window_has_no_ratio():
     assert coverage(store([live(T)]), SYMBOL, T, T).ratio is None
+
+
+# The question ----------------------------------------------------------------------
+
+
+def desk_of(history: History) -> Desk:
+    return Desk(history, now_ns=lambda: (T + 60) * 10**9)
+
+
+@given(kinds)
+@settings(deadline=None)
+def test_the_question_says_the_same_of_all_that_is_stored_and_one_gap_on_either_side(found: dict[int, str]):
+    """Margins that nothing was read of are told as such; the seconds between are the model's."""
+    found = {T + 30: "live", **found}
+    rows = [live(s) if kind == "live" else not_live(s, kind) for s, kind in found.items() if kind not in {"absent", "unreadable"}]
+    history = store(rows)
+    oldest, newest = min(row.second for row in rows), max(row.second for row in rows)
+    answer = run(get_coverage(desk_of(history), SYMBOL, from_s=T - 5, to_s=T + 40))
+    told = {s: cause for first, after, cause in answer.gaps for s in range(first, after)}
+    stored = {row.second for row in rows}
+    for second in range(T - 5, T + 40):
+        if second < oldest:
+            assert told[second] == "nothing is stored so far back"
+        elif second > newest:
+            assert told[second] == "nothing is stored since"
+        elif second not in stored:
+            assert told[second] == "unknown"
+        elif found[second] == "live":
+            assert second not in told
+        else:
+            assert told[second] == found[second]
+    assert (answer.live_s, answer.expected_s) == (sum(found[s] == "live" for s in stored), 45)
+    assert answer.ratio == answer.live_s / 45
+    assert answer.envelope.coverage is not None and answer.envelope.coverage.live_s == answer.live_s
+
+
+def test_by_default_the_question_is_of_everything_that_is_stored():
+    history = store([live(T), live(T + 1), live(T + 5_000)])
+    answer = run(get_coverage(desk_of(history), SYMBOL))
+    assert (answer.from_s, answer.to_s, answer.live_s) == (T, T + 5_001, 3)
+    assert answer.gaps == [(T + 2, T + 5_000, "unknown")]
+    assert answer.reading == (
+        "BTCUSDT: 3 of 5001 s are there (0.06 %) from 2024-08-08T23:54:00Z to 2024-08-09T01:17:21Z, 4998 s are missing in 1 gap."
+    )
+
+
+def test_a_window_that_ends_before_it_begins_is_refused_and_a_far_one_is_not_read():
+    history = store([live(T)])
+    with pytest.raises(InvalidRequest, match="to_s"):
+        run(get_coverage(desk_of(history), SYMBOL, from_s=T + 5, to_s=T + 5))
+    steps = get_coverage(desk_of(history), SYMBOL, from_s=0, to_s=9_999_999_999)
+    assert sum(1 for _ in steps) == 1

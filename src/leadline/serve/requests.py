@@ -95,6 +95,17 @@ class IncidentsRequest(Request, frozen=True, kw_only=True):
     limit: Annotated[int, Meta(ge=1, le=500, description="At most so many, the newest.")] = 50
 
 
+class CoverageRequest(SymbolRequest, frozen=True, kw_only=True):
+    """Of which seconds."""
+
+    from_s: Annotated[int, Meta(ge=0, le=SECOND_MAX, description="First second, unix s; default: the oldest stored.")] | None = (
+        None
+    )
+    to_s: (
+        Annotated[int, Meta(ge=0, le=SECOND_MAX, description="First second not meant, unix s; default: after the newest.")] | None
+    ) = None
+
+
 class HistoryRequest(SymbolRequest, frozen=True, kw_only=True):
     """Stored rows of a window."""
 

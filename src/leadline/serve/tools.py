@@ -29,6 +29,7 @@ from leadline.service.queries.market import (
 from leadline.service.queries.orderbook import OrderbookAnswer, get_orderbook
 from leadline.service.queries.past import HistoryAnswer, get_history
 from leadline.service.queries.report import ReportAnswer, generate_market_report
+from leadline.service.queries.stored import CoverageAnswer, get_coverage
 
 Toolset = Literal["core", "market", "history"]
 PREFIXES = ("binance.", "binance_")
@@ -187,6 +188,15 @@ TOOLS: tuple[Tool, ...] = (
         run=_asks(get_history),
         help="Stored seconds (order flow, trades, depth per second) or snapshots (20 levels a side) of a window, with what is "
         "missing; paged by cursor.",
+        toolset="history",
+        scans=True,
+    ),
+    Tool(
+        name="get_coverage",
+        request=requests.CoverageRequest,
+        result=CoverageAnswer,
+        run=_asks(get_coverage),
+        help="What of a symbol's past is stored: seconds with a live book, their share, and every gap (unix s) with its cause.",
         toolset="history",
         scans=True,
     ),

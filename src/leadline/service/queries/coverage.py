@@ -8,8 +8,10 @@ import numpy as np
 from msgspec import Struct
 
 from leadline.core.records import Incident, SecondRecord
+from leadline.service.steps import Steps
 
 SLICE_S = 3600
+STEP_S = 600
 SERVICE = "*"
 NO_BOOK_LOST = {"trades_missing", "chain_restart", "not_trading"}  # incidents that take no book away
 
@@ -27,6 +29,14 @@ class Reader(Protocol):
 
     def incidents(self, symbol: str) -> Any:
         """Object with `rows` of Incident."""
+        ...
+
+    def first_second(self, symbol: str) -> int | None:
+        """Of the oldest record."""
+        ...
+
+    def last_second(self, symbol: str, at: int | None = None) -> int | None:
+        """Of the newest record at or before `at`."""
         ...
 
 
@@ -83,6 +93,30 @@ def coverage(reader: Reader, symbol: str, lo: int, hi: int) -> Coverage:
         for first, last in _runs(~there):
             records = reader.seconds(symbol, start + first, start + last).rows
             _explain(gaps, start + first, start + last, records=records, incidents=incidents, holes=holes)
+    return Coverage(symbol, lo, hi, live, tuple(gaps))
+
+
+def coverage_in_steps(reader: Reader, symbol: str, lo: int, hi: int) -> Steps[Coverage]:
+    """The same in short steps; what lies before the oldest record or after the newest is one gap each, and not read."""
+    oldest_s, newest_s = reader.first_second(symbol), reader.last_second(symbol)
+    begin = hi if oldest_s is None else min(max(lo, oldest_s), hi)
+    end = begin if newest_s is None else min(max(begin, newest_s + 1), hi)
+    live, gaps = 0, list[Gap]()
+
+    def add(gap: Gap) -> None:
+        goes_on = bool(gaps) and (gaps[-1].to_s, gaps[-1].cause) == (gap.from_s, gap.cause)
+        gaps.append(Gap(gaps.pop().from_s, gap.to_s, gap.cause) if goes_on else gap)
+
+    if lo < begin:
+        add(Gap(lo, begin, "nothing is stored so far back"))
+    for at in range(begin, end, STEP_S):
+        part = coverage(reader, symbol, at, min(at + STEP_S, end))
+        live += part.live_s
+        for gap in part.gaps:
+            add(gap)
+        yield
+    if end < hi:
+        add(Gap(end, hi, "nothing is stored since"))
     return Coverage(symbol, lo, hi, live, tuple(gaps))
 
 

@@ -20,7 +20,7 @@ from leadline.core.errors import BookNotLive, InvalidRequest, NotEnoughData
 from leadline.core.records import TOP_LEVELS, BookState, BookView
 from leadline.service.queries.anomalies import AnomalyAnswer, DetectorAnswer, MarketAnomaliesAnswer, detect_market_anomalies
 from leadline.service.queries.books import book_of
-from leadline.service.queries.coverage import Coverage, Gap, coverage
+from leadline.service.queries.coverage import Coverage, coverage_in_steps
 from leadline.service.queries.desk import Desk
 from leadline.service.queries.envelope import GAPS_LISTED, Covered, Envelope, covered, of_service, of_view, utc
 from leadline.service.queries.flow import OrderFlowAnswer, get_order_flow
@@ -34,7 +34,6 @@ from leadline.service.steps import Steps
 
 DEFINITION = "market_report/1"
 BYTES_MAX = 20_000
-RECORDS_A_STEP_S = 600
 REFUSALS = (BookNotLive, NotEnoughData)
 LISTED = 5  # large levels a side, nodes of a kind, zones of a list, findings
 ASSET_MAX, NAME_MAX, SENTENCE_MAX = 20, 80, 400  # characters of a text that others wrote
@@ -168,7 +167,7 @@ def _questions(desk: Desk, symbol: str, start_s: int, end_s: int, levels: int) -
 
     hours = (end_s - start_s) // HOUR_S
     return {
-        "coverage": paused(_coverage(desk, symbol, start_s, end_s)),
+        "coverage": paused(coverage_in_steps(desk.reader, symbol, start_s + 1, end_s + 1)),
         "get_volume_profile": paused(get_volume_profile(desk, symbol, duration_hours=hours, end_s=end_s)),
         "get_order_flow": paused(get_order_flow(desk, symbol, end_s=end_s)),
         "detect_market_anomalies": paused(detect_market_anomalies(desk, symbol, end_s=end_s)),
@@ -178,22 +177,6 @@ def _questions(desk: Desk, symbol: str, start_s: int, end_s: int, levels: int) -
         "orderbook_l2": paused(orderbook_l2(desk, symbol, levels=levels)),
         "orderbook_l1": orderbook_l1(desk, symbol),
     }
-
-
-def _coverage(desk: Desk, symbol: str, start_s: int, end_s: int) -> Steps[Coverage]:
-    """coverage() of the ticks (start_s, end_s] in steps; what lies before the oldest record is one gap, and not read."""
-    lo, hi = start_s + 1, end_s + 1
-    oldest_s = desk.reader.first_second(symbol)
-    at = hi if oldest_s is None else min(max(lo, oldest_s), hi)
-    live_s, gaps = 0, [Gap(lo, at, "nothing is stored so far back")] if at > lo else []
-    while at < hi:
-        part = coverage(desk.reader, symbol, at, min(at + RECORDS_A_STEP_S, hi))
-        live_s, at = live_s + part.live_s, part.to_s
-        for gap in part.gaps:
-            goes_on = bool(gaps) and (gaps[-1].to_s, gaps[-1].cause) == (gap.from_s, gap.cause)
-            gaps.append(Gap(gaps.pop().from_s, gap.to_s, gap.cause) if goes_on else gap)
-        yield
-    return Coverage(symbol, lo, hi, live_s, tuple(gaps))
 
 
 def _envelope(desk: Desk, symbol: str, found: Covered | None) -> Envelope:

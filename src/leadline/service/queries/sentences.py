@@ -21,6 +21,7 @@ from leadline.service.queries.past import HistoryAnswer
 from leadline.service.queries.profile import VolumeProfileAnswer
 from leadline.service.queries.report import ReportAnswer
 from leadline.service.queries.status import OrderbookHealthAnswer
+from leadline.service.queries.stored import CoverageAnswer
 from leadline.service.queries.top import OrderbookL1Answer
 from leadline.service.queries.vacuums import LiquidityVacuumsAnswer
 
@@ -38,6 +39,7 @@ ANSWERS: dict[str, type[Struct]] = {
     "list_symbols": SymbolsAnswer,
     "get_incidents": IncidentsAnswer,
     "get_history": HistoryAnswer,
+    "get_coverage": CoverageAnswer,
     "get_ticker": TickerAnswer,
     "get_orderbook": OrderbookAnswer,
     "get_recent_trades": RecentTradesAnswer,
