@@ -15,7 +15,7 @@ from leadline import calling
 from leadline.core import errors
 from leadline.core.errors import InvalidRequest, Unreachable
 from leadline.serve.doors import Binds, Doors
-from leadline.serve.errors import TABLE, Failure
+from leadline.serve.errors import TABLE, Failed, Failure
 from leadline.serve.guard import Rules
 from leadline.serve.tools import TOOLS
 
@@ -95,7 +95,7 @@ def test_over_a_service_words_are_numbers_where_the_tool_wants_them():
 
 def test_a_failure_of_the_service_is_the_failure_of_the_call():
     with service() as url:
-        with pytest.raises(calling.Failed) as failed:
+        with pytest.raises(Failed) as failed:
             calling.over_service(url, "get_order_flow", {"symbol": "BTCUSD"})
         assert (failed.value.failure.error, failed.value.exit_code) == ("UnknownSymbol", 3)
         assert failed.value.failure.fields["symbol"] == "BTCUSD"
@@ -113,9 +113,9 @@ def test_where_no_service_answers_it_is_unreachable(url: str):
 
 
 def test_a_token_that_is_missing_is_told():
-    with service(Rules(token="secret")) as url, pytest.raises((calling.Failed, Unreachable)) as refused:
+    with service(Rules(token="secret")) as url, pytest.raises((Failed, Unreachable)) as refused:
         calling.over_service(url, "list_symbols", {})
-    assert isinstance(refused.value, calling.Failed)
+    assert isinstance(refused.value, Failed)
     assert (refused.value.failure.error, refused.value.exit_code) == ("Unauthenticated", 5)
 
 
@@ -147,14 +147,14 @@ def test_with_the_token_there_is_an_answer():
     ],
 )
 def test_each_failure_exits_with_the_number_of_its_class(kind: str, exit_code: int):
-    assert calling.Failed(Failure(error=kind, message="", retryable=False, fields={})).exit_code == exit_code
+    assert Failed(Failure(error=kind, message="", retryable=False, fields={})).exit_code == exit_code
 
 
 def test_every_class_that_can_be_told_has_the_number_it_would_have_here():
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, tuple(TABLE))]
     assert len(kinds) >= len(TABLE)
     for kind in kinds:
-        failed = calling.Failed(Failure(error=kind.__name__, message="", retryable=False, fields={}))
+        failed = Failed(Failure(error=kind.__name__, message="", retryable=False, fields={}))
         assert failed.exit_code == kind.exit_code, kind
 
 

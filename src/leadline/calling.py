@@ -4,7 +4,6 @@ import asyncio
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,45 +13,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from leadline.clock import SystemClock
-from leadline.core.errors import InvalidRequest, LeadlineError, RateLimited, Unreachable
+from leadline.core.errors import InvalidRequest, Unreachable
 from leadline.serve.dispatch import Dispatcher
-from leadline.serve.errors import Failure
+from leadline.serve.errors import Failed, Failure
 from leadline.serve.schemas import input_schema
 from leadline.serve.tools import TOOLS, tool_of
 from leadline.service.queries import Desk
 
 ROWS_SHOWN = 30
 TIMEOUT_S = 60
-
-
-def _with_all_below(kind: type[LeadlineError]) -> Iterator[type[LeadlineError]]:
-    yield kind
-    for one in kind.__subclasses__():
-        yield from _with_all_below(one)
-
-
-# Those of the classes; what only a door says has that of its row in the table of failures (docs/serving.md).
-_EXIT_CODES = {kind.__name__: kind.exit_code for kind in _with_all_below(LeadlineError)} | {
-    "Overloaded": RateLimited.exit_code,
-    "TooLarge": InvalidRequest.exit_code,
-    "Unauthenticated": Unreachable.exit_code,
-    "InvalidHost": Unreachable.exit_code,
-    "InvalidOrigin": Unreachable.exit_code,
-    "NoSuchRoute": Unreachable.exit_code,
-}
-
-
-class Failed(Exception):
-    """A call that came back without an answer: what to say, and how to exit."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
-
-    @property
-    def exit_code(self) -> int:
-        """That of the class, as if it had been raised here."""
-        return _EXIT_CODES.get(self.failure.error, 1)
 
 
 def listing(form: str) -> None:
@@ -102,7 +71,7 @@ def over_store(path: Path, name: str, given: dict[str, Any]) -> dict[str, Any]:
         dispatcher.desk = Desk(history, now_ns=clock.wall_ns)
         outcome = asyncio.run(dispatcher.call(name, given, transport="cli", lax=True))
     if outcome.failure is not None:
-        raise Failed(outcome.failure)
+        raise Failed(outcome.failure, outcome.door)
     answer: dict[str, Any] = msgspec.to_builtins(outcome.value)
     return answer
 

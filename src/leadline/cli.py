@@ -317,6 +317,7 @@ def call(
 ) -> None:
     """Ask one question of a store, or of a running service."""
     from leadline import calling
+    from leadline.serve.errors import Failed
 
     arguments = calling.arguments(given or [])
     try:
@@ -325,7 +326,7 @@ def call(
             answer = calling.over_service(url, tool, arguments, settings.auth.token)
         else:
             answer = calling.over_store(Path(settings.store.path), tool, arguments)
-    except calling.Failed as failed:
+    except Failed as failed:
         typer.echo(f"leadline: {failed}", err=True)
         raise typer.Exit(failed.exit_code) from None
     calling.show(answer, _form(form))

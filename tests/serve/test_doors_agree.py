@@ -17,6 +17,7 @@ from tests.service import desks
 
 from leadline import calling
 from leadline.serve.doors import Binds, Doors
+from leadline.serve.errors import Failed
 from leadline.serve.guard import Rules
 from leadline.serve.proto import provider_pb2 as pb
 from leadline.serve.proto.provider_pb2_grpc import ProviderStub
@@ -148,7 +149,7 @@ def test_the_same_failure_is_told_at_every_door(store: Path):
             return [over_http, json.loads(dict(refused.value.trailing_metadata())["leadline-error-bin"])]
 
     over_http, over_grpc = run(ask())
-    with pytest.raises(calling.Failed) as failed:
+    with pytest.raises(Failed) as failed:
         calling.over_store(store, "get_order_flow", {"symbol": "BTCUSD"})
     over_store = json.loads(msgspec.json.encode(failed.value.failure))
     assert over_http == over_grpc == over_store

@@ -18,7 +18,7 @@ from leadline import __version__
 from leadline.core import errors
 from leadline.core.records import Incident, SymbolSecond
 from leadline.serve.errors import TABLE
-from leadline.serve.grpc_provider import RESULT_BYTES_MAX, PromptRow, ResourceRow
+from leadline.serve.grpc_provider import RESULT_BYTES_MAX
 from leadline.serve.proto import provider_pb2 as pb
 from leadline.serve.tools import NO_ACCOUNT, TOOLS
 
@@ -50,39 +50,20 @@ def live_house() -> House:
 # Capabilities ------------------------------------------------------------------------------
 
 
-class Library:
-    """Some resources and prompts, one of each kind of answer: at once, and awaited."""
+class Failing:
+    """A desk at which every question ends so."""
 
-    def listed(self) -> list[Any]:
-        return []
+    def __init__(self, error: Exception) -> None:
+        self._error = error
 
-    def read(self, uri: str) -> tuple[bytes, str]:
-        if uri != "market://symbols":
-            raise errors.UnknownName("resource", uri[:80])
-        return b'{"a":1}', "application/json"
-
-    async def get(self, name: str, arguments: dict[str, Any]) -> list[tuple[str, str]]:
-        if name != "market-health":
-            raise errors.UnknownName("prompt", name)
-        if "symbol" not in arguments:
-            raise errors.InvalidRequest("symbol", "missing", "required")
-        return [("user", f"How is {arguments['symbol']}?"), ("assistant", "Let me see.")]
-
-
-class Listed(Library):
-    def __init__(self, rows: list[Any]) -> None:
-        self.rows = rows
-
-    def listed(self) -> list[Any]:
-        return self.rows
+    def __getattr__(self, name: str) -> Any:
+        raise self._error
 
 
 def test_all_tools_are_listed_under_the_names_that_gateways_expect():
     async def check() -> None:
         house = House()
-        resources = Listed([ResourceRow("market://symbols", "All symbols.", "application/json")])
-        prompts = Listed([PromptRow("market-health", "How is it?", {"type": "object"})])
-        async with house.open(resources=resources, prompts=prompts) as door:
+        async with house.open() as door:
             found = await door.provider.ListCapabilities(Empty())
         assert [tool.name for tool in found.tools] == [f"binance.{name}" for name in NAMES]
         for tool in found.tools:
@@ -90,8 +71,11 @@ def test_all_tools_are_listed_under_the_names_that_gateways_expect():
             assert wanted["type"] == given["type"] == "object"
             assert tool.description
         assert found.provider_version == __version__
-        assert [(row.uri_scheme, row.mime_type) for row in found.resources] == [("market://symbols", "application/json")]
-        assert [(row.name, row.args_schema.value) for row in found.prompts] == [("market-health", b'{"type":"object"}')]
+        assert ("market://symbols", "application/json") in [(row.uri_scheme, row.mime_type) for row in found.resources]
+        assert {row.name: json.loads(row.args_schema.value)["required"] for row in found.prompts} == {
+            "trading-analysis": ["symbol"],
+            "market-health": ["symbol"],
+        }
 
     run(check())
 
@@ -232,13 +216,12 @@ RAISED: list[tuple[errors.LeadlineError, Code]] = [
     ("error", "code"), RAISED, ids=lambda value: type(value).__name__ if isinstance(value, Exception) else ""
 )
 def test_each_class_of_failures_has_its_status_and_its_fields(error: errors.LeadlineError, code: Code):
-    class Broken(Library):
-        def read(self, uri: str) -> tuple[bytes, str]:
-            raise error
-
     async def check() -> None:
-        async with House().open(resources=Broken()) as door:
-            found, told, _ = await refused(door.provider.ReadResource(pb.ResourceRequest(uri="market://x")))
+        house = House()
+        house.dispatcher.desk = Failing(error)
+        async with house.open() as door:
+            found, told, _ = await refused(door.provider.ReadResource(pb.ResourceRequest(uri="market://X/incidents")))
+            assert (found, told) == (await refused(door.provider.Invoke(ask("get_incidents", {"symbol": "X"}))))[:2]
         assert (found, told["error"], told["message"]) == (code, type(error).__name__, str(error))
         assert told["retryable"] is error.retryable
         assert told["fields"] == {name: json.loads(json.dumps(vars(error)[name])) for name in told["fields"]}
@@ -278,16 +261,14 @@ def test_failures_of_questions_come_through_the_door_as_they_are():
 
 
 def test_a_bug_tells_its_number_and_nothing_of_what_it_is_made_of(caplog: pytest.LogCaptureFixture):
-    class Broken(Library):
-        def read(self, uri: str) -> tuple[bytes, str]:
-            raise ZeroDivisionError("secret detail")
-
     async def check() -> tuple[Any, Any]:
         house = live_house()
         house.view = lambda symbol, levels: 1 / 0  # type: ignore[method-assign]
-        async with house.open(resources=Broken()) as door:
+        house.hub = Failing(ZeroDivisionError("secret detail"))  # type: ignore[assignment]
+        house.hub.stop = lambda: None
+        async with house.open() as door:
             tool = await refused(door.provider.Invoke(ask("orderbook_l1", {"symbol": BTC})))
-            return tool, await refused(door.provider.ReadResource(pb.ResourceRequest(uri="x")))
+            return tool, await refused(door.provider.Stream(pb.StreamRequest(topic="incidents")).read())
 
     for (code, told, error), name in zip(run(check()), ("tool_failed", "grpc_failed"), strict=True):
         assert (code, told["error"]) == (Code.INTERNAL, "InternalError")
@@ -300,14 +281,13 @@ def test_a_bug_tells_its_number_and_nothing_of_what_it_is_made_of(caplog: pytest
 def test_a_caller_that_is_gone_is_no_bug_of_ours(caplog: pytest.LogCaptureFixture):
     """The library raises its own error where it cannot send any more."""
 
-    class Gone(Library):
-        def read(self, uri: str) -> tuple[bytes, str]:
-            raise grpc.aio.InternalError("nobody is there")
-
     async def check() -> None:
-        async with House().open(resources=Gone()) as door:
+        house = House()
+        house.hub = Failing(grpc.aio.InternalError("nobody is there"))  # type: ignore[assignment]
+        house.hub.stop = lambda: None
+        async with house.open() as door:
             with pytest.raises(grpc.aio.AioRpcError) as ended:
-                await door.provider.ReadResource(pb.ResourceRequest(uri="x"))
+                await door.provider.Stream(pb.StreamRequest(topic="incidents")).read()
             assert "leadline-error-bin" not in dict(ended.value.trailing_metadata())
 
     run(check())
@@ -332,7 +312,7 @@ def test_a_correlation_id_comes_back_and_is_logged(given: str, back: str, caplog
     caplog.set_level(logging.INFO, logger="leadline")
 
     async def check() -> None:
-        async with live_house().open(resources=Library(), prompts=Library()) as door:
+        async with live_house().open() as door:
             for method, request in (
                 (door.provider.Invoke, ask("list_symbols", correlation_id=given)),
                 (door.provider.ReadResource, pb.ResourceRequest(uri="market://symbols", correlation_id=given)),
@@ -355,18 +335,18 @@ def test_a_correlation_id_comes_back_and_is_logged(given: str, back: str, caplog
 # Resources and prompts ---------------------------------------------------------------------------
 
 
-def test_resources_and_prompts_are_what_was_handed_in():
+def test_a_resource_is_the_answer_of_its_tool_and_a_prompt_is_filled_in():
     async def check() -> None:
-        async with House().open(resources=Library(), prompts=Library()) as door:
-            found = await door.provider.ReadResource(pb.ResourceRequest(uri="market://symbols"))
-            assert (found.content, found.mime_type, found.error) == (b'{"a":1}', "application/json", "")
-            arguments = pb.Json(value=b'{"symbol": "BTCUSDT"}')
+        async with live_house().open() as door:
+            found = await door.provider.ReadResource(pb.ResourceRequest(uri=f"market://{BTC}/book"))
+            answer = await door.provider.Invoke(ask("orderbook_l2", {"symbol": BTC}))
+            assert (found.content, found.mime_type, found.error) == (answer.result.value, "application/json", "")
+            arguments = pb.Json(value=b'{"symbol": "btcusdt"}')
             prompt = await door.provider.GetPrompt(pb.PromptRequest(prompt_name="market-health", arguments=arguments))
-            assert [(one.role, one.content) for one in prompt.messages] == [
-                ("user", "How is BTCUSDT?"),
-                ("assistant", "Let me see."),
-            ]
-            for value, field in ((b"[]", "arguments"), (b"{", "arguments"), (b"", "symbol")):
+            [message] = prompt.messages
+            assert message.role == "user"
+            assert message.content.startswith("How healthy is the market of BTCUSDT now?")
+            for value, field in ((b"[]", "arguments"), (b"{", "arguments"), (b"", "symbol"), (b'{"symbol":7}', "symbol")):
                 request = pb.PromptRequest(prompt_name="market-health", arguments=pb.Json(value=value))
                 code, told, _ = await refused(door.provider.GetPrompt(request))
                 assert (code, told["fields"]["field"]) == (Code.INVALID_ARGUMENT, field)
@@ -374,12 +354,14 @@ def test_resources_and_prompts_are_what_was_handed_in():
     run(check())
 
 
-def test_without_any_they_are_not_found():
+def test_what_is_no_resource_and_no_prompt_is_not_found():
     async def check() -> None:
         async with House().open() as door:
-            code, told, _ = await refused(door.provider.ReadResource(pb.ResourceRequest(uri="market://symbols")))
-            assert (code, told["fields"]["kind"]) == (Code.NOT_FOUND, "resource")
-            code, told, _ = await refused(door.provider.GetPrompt(pb.PromptRequest(prompt_name="market-health")))
+            code, told, _ = await refused(door.provider.ReadResource(pb.ResourceRequest(uri="market://symbol")))
+            assert (code, told["fields"]["kind"], told["fields"]["near"][0]) == (Code.NOT_FOUND, "resource", "market://symbols")
+            code, told, _ = await refused(door.provider.ReadResource(pb.ResourceRequest(uri="leadline://docs/x")))
+            assert (code, told["fields"]["kind"]) == (Code.NOT_FOUND, "page")
+            code, told, _ = await refused(door.provider.GetPrompt(pb.PromptRequest(prompt_name="portfolio-risk")))
             assert (code, told["fields"]["kind"]) == (Code.NOT_FOUND, "prompt")
 
     run(check())

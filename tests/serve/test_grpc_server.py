@@ -5,6 +5,7 @@ import json
 import re
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -239,27 +240,27 @@ def test_more_metadata_than_allowed_is_refused_and_the_next_call_is_answered():
 
 
 def test_a_call_in_flight_is_finished_before_the_door_closes():
-    """The resource is read while the door closes; it is answered, and new calls are not."""
+    """The exchange is asked while the door closes; the call is answered, and new ones are not."""
 
     async def check() -> None:
         house = House()
         begun, go_on = [], []
 
         class Slow:
-            def listed(self) -> list[Any]:
-                return []
-
-            async def read(self, uri: str) -> tuple[bytes, str]:
-                begun.append(uri)
+            async def average_price(self, symbol: str) -> Any:
+                begun.append(symbol)
                 await until(lambda: bool(go_on))
-                return b"done", "text/plain"
+                return SimpleNamespace(minutes=5, price_e8=3 * 10**8, close_ms=1)
 
-        async with house.open(resources=Slow()) as door:
+        house.dispatcher.desk.market = Slow()
+        async with house.open() as door:
             channel = grpc.aio.insecure_channel(f"127.0.0.1:{door.port}")
-            call = provider_pb2_grpc.ProviderStub(channel).ReadResource(provider_pb2.ResourceRequest(uri="x"))
+            payload = provider_pb2.Json(value=b'{"symbol":"BTCUSDT"}')
+            request = provider_pb2.InvokeRequest(tool_name="get_avg_price", payload=payload)
+            call = provider_pb2_grpc.ProviderStub(channel).Invoke(request)
             await until(lambda: bool(begun))
             house.hub.stop = lambda: go_on.append(1)  # type: ignore[method-assign]
-        assert (await call).content == b"done"
+        assert json.loads((await call).result.value)["mins"] == 5
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await provider_pb2_grpc.ProviderStub(channel).ListCapabilities(Empty())
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE

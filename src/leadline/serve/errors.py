@@ -1,5 +1,6 @@
 """One table of what can go wrong, for every door: the class, its gRPC status, its HTTP status, its fields."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from msgspec import Struct
@@ -18,6 +19,7 @@ from leadline.core.errors import (
     StoreError,
     UnknownName,
     UnknownSymbol,
+    Unreachable,
 )
 
 
@@ -44,6 +46,20 @@ class Door(Struct, frozen=True):
     fields: tuple[str, ...]
 
 
+class Failed(Exception):
+    """A call that came back without an answer, where somebody else must tell it. door None: by the class of the failure."""
+
+    def __init__(self, failure: Failure, door: Door | None = None) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+        self.door = door or door_named(failure.error)
+
+    @property
+    def exit_code(self) -> int:
+        """That of the class, as if it had been raised here."""
+        return _EXIT_CODES.get(self.failure.error, 1)
+
+
 # The most particular class first.
 TABLE: dict[type[LeadlineError], Door] = {
     InvalidRequest: Door("INVALID_ARGUMENT", 400, ("field", "why", "allowed")),
@@ -62,9 +78,31 @@ TABLE: dict[type[LeadlineError], Door] = {
 BUG = Door("INTERNAL", 500, ("correlation_id",))
 
 
+def _with_all_below(kind: type[LeadlineError]) -> Iterator[type[LeadlineError]]:
+    yield kind
+    for one in kind.__subclasses__():
+        yield from _with_all_below(one)
+
+
+# Those of the classes; what only a door says has that of its row in the table of failures (docs/serving.md).
+_EXIT_CODES = {kind.__name__: kind.exit_code for kind in _with_all_below(LeadlineError)} | {
+    "Overloaded": RateLimited.exit_code,
+    "TooLarge": InvalidRequest.exit_code,
+    "Unauthenticated": Unreachable.exit_code,
+    "InvalidHost": Unreachable.exit_code,
+    "InvalidOrigin": Unreachable.exit_code,
+    "NoSuchRoute": Unreachable.exit_code,
+}
+
+
 def door_of(error: LeadlineError) -> Door:
     """The row of its class, or of the nearest one above."""
     return next((door for kind, door in TABLE.items() if isinstance(error, kind)), BUG)
+
+
+def door_named(error: str) -> Door:
+    """The row of a class by its name; a name that is not in the table is told as our own fault."""
+    return next((door for kind, door in TABLE.items() if kind.__name__ == error), BUG)
 
 
 def failure_of(error: LeadlineError) -> Failure:

@@ -12,7 +12,7 @@ import grpc
 import msgspec
 
 from leadline.core.errors import InvalidRequest, LeadlineError
-from leadline.serve.errors import BUG, Door, Failure, bug, door_of, failure_of
+from leadline.serve.errors import BUG, Door, Failed, Failure, bug, door_of, failure_of
 from leadline.service.fanout import Ended
 
 log = logging.getLogger("leadline.serve")
@@ -69,6 +69,8 @@ async def answering(context: Context, method: str, correlation_id: str = "") -> 
         yield call
     except LeadlineError as error:
         await call.refuse(failure_of(error), door_of(error))
+    except Failed as error:
+        await call.refuse(error.failure, error.door)
     except grpc.aio.BaseError:  # ended by us, or the caller is gone: the library's to see to
         raise
     except Exception:  # the door: a bug in one call must not end the service, nor tell what it is made of

@@ -1,21 +1,20 @@
 """provider.v1.Provider, as existing gateways know it: what there is, one call of a tool, resources, prompts, topics."""
 
-import inspect
-from collections.abc import Awaitable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from leadline import __version__
 from leadline.clock import Clock
-from leadline.core.errors import BookNotLive, InvalidRequest, UnknownName
+from leadline.core.errors import BookNotLive, InvalidRequest
 from leadline.serve.bounded import encoded
 from leadline.serve.dispatch import Dispatcher
 from leadline.serve.grpc_door import Context, answering, json_object
 from leadline.serve.grpc_topics import cloud_events, reader_of
+from leadline.serve.prompts import PROMPTS, filled, schema
 from leadline.serve.proto import provider_pb2 as pb
 from leadline.serve.proto.provider_pb2_grpc import ProviderServicer
+from leadline.serve.resources import RESOURCES, read
 from leadline.serve.schemas import input_schema, output_schema
 from leadline.serve.tools import PREFIXES, TOOLS
 from leadline.service.fanout import Hub
@@ -24,79 +23,19 @@ NAME = "provider.v1.Provider"
 TRANSPORT = "grpc"
 RESULT_BYTES_MAX = 4 * 2**20 - 1024  # a client accepts messages of 4 MiB unless told otherwise: room for what is around it
 
-T = TypeVar("T")
-
-
-class ResourceRow(Struct, frozen=True):
-    """One kind of resource, as it is listed."""
-
-    uri: str
-    description: str
-    mime_type: str
-
-
-class PromptRow(Struct, frozen=True):
-    """One prompt, as it is listed. args_schema: JSON Schema of its arguments."""
-
-    name: str
-    description: str
-    args_schema: dict[str, Any]
-
-
-class Resources(Protocol):
-    """What can be read. Raises UnknownName, and what questions raise."""
-
-    def listed(self) -> Sequence[ResourceRow]:
-        """In their order."""
-        ...
-
-    def read(self, uri: str) -> tuple[bytes, str] | Awaitable[tuple[bytes, str]]:
-        """Content and media type."""
-        ...
-
-
-class Prompts(Protocol):
-    """What can be asked to be asked. Raises UnknownName, InvalidRequest."""
-
-    def listed(self) -> Sequence[PromptRow]:
-        """In their order."""
-        ...
-
-    def get(self, name: str, arguments: dict[str, Any]) -> Sequence[tuple[str, str]] | Awaitable[Sequence[tuple[str, str]]]:
-        """Role and text of each message."""
-        ...
-
-
-class Nothing:
-    """No resources and no prompts."""
-
-    def listed(self) -> Sequence[Any]:
-        """None."""
-        return ()
-
-    def read(self, uri: str) -> tuple[bytes, str]:
-        """None is known."""
-        raise UnknownName("resource", uri[:80])
-
-    def get(self, name: str, arguments: dict[str, Any]) -> Sequence[tuple[str, str]]:
-        """None is known."""
-        raise UnknownName("prompt", name[:80])
-
 
 class Provider(ProviderServicer):
     """Method names are the contract's."""
 
-    def __init__(self, dispatcher: Dispatcher, hub: Hub, clock: Clock, *, resources: Resources, prompts: Prompts) -> None:
+    def __init__(self, dispatcher: Dispatcher, hub: Hub, clock: Clock) -> None:
         self._dispatcher = dispatcher
         self._hub = hub
         self._clock = clock
-        self._resources = resources
-        self._prompts = prompts
 
     async def ListCapabilities(self, _: Any, context: Context) -> pb.Capabilities:
         """All tools, whatever MCP lists."""
         async with answering(context, "ListCapabilities"):
-            return capabilities(self._resources.listed(), self._prompts.listed())
+            return capabilities()
 
     async def Invoke(self, request: pb.InvokeRequest, context: Context) -> pb.InvokeResponse:
         """One answer as JSON."""
@@ -112,8 +51,8 @@ class Provider(ProviderServicer):
     async def ReadResource(self, request: pb.ResourceRequest, context: Context) -> pb.ResourceResponse:
         """Its content now."""
         async with answering(context, "ReadResource", request.correlation_id):
-            content, mime_type = await _awaited(self._resources.read(request.uri))
-            return pb.ResourceResponse(content=content, mime_type=mime_type)
+            found = await read(self._dispatcher, request.uri, transport=TRANSPORT, bytes_max=RESULT_BYTES_MAX)
+            return pb.ResourceResponse(content=found.text.encode(), mime_type=found.mime_type)
 
     async def GetPrompt(self, request: pb.PromptRequest, context: Context) -> pb.PromptResponse:
         """Filled in."""
@@ -121,8 +60,8 @@ class Provider(ProviderServicer):
             arguments = json_object(request.arguments.value, "arguments")
             if not isinstance(arguments, dict):
                 raise InvalidRequest("arguments", f"{type(arguments).__name__}", "an object")
-            messages = await _awaited(self._prompts.get(request.prompt_name, arguments))
-            return pb.PromptResponse(messages=[pb.PromptMessage(role=role, content=text) for role, text in messages])
+            text = filled(request.prompt_name, arguments)
+            return pb.PromptResponse(messages=[pb.PromptMessage(role="user", content=text)])
 
     async def Stream(self, request: pb.StreamRequest, context: Context) -> None:
         """Events of one topic."""
@@ -140,7 +79,7 @@ class Provider(ProviderServicer):
             await call.end(reader.ended)
 
 
-def capabilities(resources: Sequence[ResourceRow], prompts: Sequence[PromptRow]) -> pb.Capabilities:
+def capabilities() -> pb.Capabilities:
     """Tools under the names that gateways expect."""
     return pb.Capabilities(
         tools=[
@@ -152,15 +91,11 @@ def capabilities(resources: Sequence[ResourceRow], prompts: Sequence[PromptRow])
             )
             for tool in TOOLS
         ],
-        resources=[pb.Resource(uri_scheme=row.uri, description=row.description, mime_type=row.mime_type) for row in resources],
-        prompts=[pb.Prompt(name=row.name, description=row.description, args_schema=_json(row.args_schema)) for row in prompts],
+        resources=[pb.Resource(uri_scheme=row.uri, description=row.help, mime_type=row.mime_type) for row in RESOURCES],
+        prompts=[pb.Prompt(name=row.name, description=row.help, args_schema=_json(schema(row.arguments))) for row in PROMPTS],
         provider_version=__version__,
     )
 
 
 def _json(value: Any) -> pb.Json:
     return pb.Json(value=msgspec.json.encode(value))
-
-
-async def _awaited(value: T | Awaitable[T]) -> T:
-    return await value if inspect.isawaitable(value) else value

@@ -20,7 +20,7 @@ from leadline.serve.dispatch import Dispatcher
 from leadline.serve.grpc_door import TokenCheck
 from leadline.serve.grpc_health import Health
 from leadline.serve.grpc_market_data import MarketData
-from leadline.serve.grpc_provider import Nothing, Prompts, Provider, Resources
+from leadline.serve.grpc_provider import Provider
 from leadline.serve.proto.market_data_pb2_grpc import add_MarketDataServicer_to_server
 from leadline.serve.proto.provider_pb2_grpc import add_ProviderServicer_to_server
 from leadline.service.fanout import Hub, beats
@@ -56,22 +56,18 @@ async def grpc_door(
     ready: Callable[[], bool],
     bind: str = BIND,
     token: str = "",
-    resources: Resources | None = None,
-    prompts: Prompts | None = None,
     grace_s: float = GRACE_S,
 ) -> AsyncIterator[int]:
     """Serves as long as it is open; gives the port. ready: what health says. Raises InvalidRequest where it cannot bind.
 
     At the end health says so, streams get their last words, and calls have grace_s to finish.
     """
-    nothing = Nothing()
     server = grpc.aio.server(
         options=OPTIONS,
         maximum_concurrent_rpcs=CALLS_MAX,
         interceptors=[TokenCheck(token)] if token else None,
     )
-    provider = Provider(dispatcher, hub, clock, resources=resources or nothing, prompts=prompts or nothing)
-    add_ProviderServicer_to_server(provider, server)
+    add_ProviderServicer_to_server(Provider(dispatcher, hub, clock), server)
     add_MarketDataServicer_to_server(MarketData(dispatcher, hub, clock), server)
     told = Health(HEALTH_NAMES)
     told.tell(ready())
