@@ -27,7 +27,7 @@ T = 1_723_161_240  # 2024-08-08 23:54:00 UTC
 BTC = "BTCUSDT"
 COMMANDS = [
     *("serve", "demo", "replay", "standin", "export", "book", "tools", "call", "coverage", "doctor", "config", "version"),
-    *("store", "plot"),
+    *("mcp", "store", "plot"),
 ]
 
 

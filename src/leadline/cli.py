@@ -106,20 +106,53 @@ def serve(
 
 
 @app.command()
+def mcp(
+    url: Annotated[str | None, typer.Option("--url", help="The running service (setting http.bind).")] = None,
+    standalone: Annotated[bool, typer.Option("--standalone", help="Run feeds and store here, ask no service.")] = False,
+    symbols: Symbols = None,
+    data: Data = None,
+    rest_url: RestUrl = None,
+    ws_url: WsUrl = None,
+    config: Config = None,
+    log_level: LogLevel = "WARN",
+) -> None:
+    """Answer one assistant on standard input and output (MCP). Asks a running `leadline serve`."""
+    import asyncio
+
+    from leadline import assistant
+    from leadline.serve.listing import Offer
+
+    loaded = _settings(config, symbols, data, rest_url, ws_url, log_level)
+    _log(loaded)
+    settings = loaded.settings
+    url = url or f"http://{settings.http.bind}"
+    public_url = (settings.http.public_url or url) if settings.mcp.search_fetch else ""
+    offer = Offer(settings.mcp.toolsets, settings.mcp.max_result_bytes, public_url)
+    if standalone:
+        asyncio.run(_until_signalled(lambda stop: assistant.standalone(settings, offer, stop)))
+    else:
+        asyncio.run(assistant.over_service(url, offer, settings.auth.token))
+
+
+@app.command()
 def demo(
     data: Annotated[Path, typer.Option(help="Data folder.")] = Path("data/demo"),
     for_s: Annotated[float | None, typer.Option("--for", min=0, help="Stop after this many seconds.")] = None,
     symbols: Annotated[str, typer.Option(help="Comma-separated.")] = "BTCUSDT,ETHUSDT",
     seed: Annotated[int, typer.Option(help="Seed of the market; one folder holds data of one seed.")] = 7,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of gRPC; 0: any free one, printed.")] = 50053,
+    http_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of HTTP and MCP; 0: any free one, printed.")] = 3001,
     log_level: LogLevel = "WARN",
 ) -> None:
-    """Record a synthetic market, without internet or account: stand-in and service in one go."""
+    """Record a synthetic market and answer about it, without internet or account: stand-in and service in one go."""
     import asyncio
 
     from leadline import demo as show
 
     _log(_settings(None, symbols, data, None, None, log_level))
-    asyncio.run(_until_signalled(lambda stop: show.run(stop, data=data, symbols=symbols, seed=seed, for_s=for_s)))
+    how: dict[str, Any] = {"data": data, "symbols": symbols, "seed": seed, "for_s": for_s}
+    how |= {"grpc_bind": f"127.0.0.1:{port}", "http_bind": f"127.0.0.1:{http_port}"}
+    asyncio.run(_until_signalled(lambda stop: show.run(stop, **how)))
 
 
 @app.command()

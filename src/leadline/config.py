@@ -81,6 +81,23 @@ class Http(Struct, frozen=True, forbid_unknown_fields=True):
     bind: Annotated[str, Meta(description="HOST:PORT of HTTP, empty: closed; flag `--http-port`")] = "127.0.0.1:3001"
     allowed_hosts: Annotated[tuple[str, ...], Meta(description="host names beside loopback under which it answers")] = ()
     allowed_origins: Annotated[tuple[str, ...], Meta(description="origins of pages beside loopback that may call it")] = ()
+    public_url: Annotated[
+        str, Meta(pattern="^(https?://.+)?$", description="where others reach it, for addresses in answers; empty: http.bind")
+    ] = ""
+
+
+class Mcp(Struct, frozen=True, forbid_unknown_fields=True):
+    """What assistants are shown."""
+
+    toolsets: Annotated[
+        tuple[Literal["core", "market", "history", "all"], ...],
+        Meta(description="sets of tools that are listed; every tool can be called all the same"),
+    ] = ("core",)
+    max_result_bytes: Annotated[int, Meta(ge=4_000, le=4_000_000, description="an answer is cut to so many bytes of JSON")] = (
+        20_000
+    )
+    legacy_sse: Annotated[bool, Meta(description="serve the older transport at /sse too")] = True
+    search_fetch: Annotated[bool, Meta(description="list `search` and `fetch`, for hosts that know no other tools")] = False
 
 
 class Auth(Struct, frozen=True, forbid_unknown_fields=True):
@@ -126,6 +143,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     exchange: Exchange = Exchange()
     grpc: Grpc = Grpc()
     http: Http = Http()
+    mcp: Mcp = Mcp()
     auth: Auth = Auth()
     analytics: Analytics = Analytics()
     log: Log = Log()
@@ -213,9 +231,9 @@ def _built(values: dict[str, Any]) -> Settings:
         for section in sections:
             place = place.setdefault(section, {})
         place[name] = value
-    for name in ("allowed_hosts", "allowed_origins"):
-        if isinstance(given := nested.get("http", {}).get(name), str):
-            nested["http"][name] = [item.strip() for item in given.split(",") if item.strip()]
+    for section, name in (("http", "allowed_hosts"), ("http", "allowed_origins"), ("mcp", "toolsets")):
+        if isinstance(given := nested.get(section, {}).get(name), str):
+            nested[section][name] = [item.strip() for item in given.split(",") if item.strip()]
     if "symbols" in nested:
         nested["symbols"] = _symbols(nested["symbols"])
     try:

@@ -1,21 +1,24 @@
-"""Try it without internet or account: the stand-in as a child process, the service beside it, a line that says what is."""
+"""Try it without internet or account: the stand-in as a child process, the service with its doors, a line that says what is."""
 
 import asyncio
 import contextlib
 import sys
 from pathlib import Path
 
-from leadline import app
+from leadline import app, serving
 from leadline.config import load
 from leadline.core.errors import Unreachable
 from leadline.core.units import decimal_text
+from leadline.serve.doors import Doors
 from leadline.service.feed import Feed
 
 STARTED = "standin listening on "
 STOP_S = 5.0
 
 
-async def run(stop: asyncio.Event, *, data: Path, symbols: str, seed: int, for_s: float | None) -> None:
+async def run(
+    stop: asyncio.Event, *, data: Path, symbols: str, seed: int, for_s: float | None, grpc_bind: str, http_bind: str
+) -> None:
     """Until `stop` is set or for_s seconds have passed. Raises LeadlineError."""
     standin = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "leadline", "standin", "--symbols", symbols, "--seed", str(seed), "--attached",
@@ -32,6 +35,8 @@ async def run(stop: asyncio.Event, *, data: Path, symbols: str, seed: int, for_s
             "store.path": str(data),
             "exchange.rest_url": url,
             "exchange.ws_url": url.replace("http", "ws", 1),
+            "grpc.bind": grpc_bind,
+            "http.bind": http_bind,
         }
         settings = load(flags, environ={}).settings
         _say(f"A synthetic market at {url} (not real prices); recording {symbols} to {data}. Ctrl-C ends it.\n")
@@ -39,7 +44,7 @@ async def run(stop: asyncio.Event, *, data: Path, symbols: str, seed: int, for_s
         async with asyncio.TaskGroup() as tasks:
             status = tasks.create_task(_status(running, stop, for_s), name="status")
             try:
-                await app.serve(settings, stop, started=running.set_result)
+                await serving.serve(settings, stop, started=running.set_result, opened=_doors)
             finally:
                 status.cancel()
         if running.done():
@@ -54,6 +59,10 @@ async def run(stop: asyncio.Event, *, data: Path, symbols: str, seed: int, for_s
             except TimeoutError:
                 standin.kill()
                 await standin.wait()
+
+
+def _doors(doors: Doors) -> None:
+    _say(f"Ask it: http://127.0.0.1:{doors.http_port} (assistants: /mcp), gRPC 127.0.0.1:{doors.grpc_port}\n")
 
 
 async def _status(running: "asyncio.Future[app.Service]", stop: asyncio.Event, for_s: float | None) -> None:

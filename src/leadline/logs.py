@@ -23,7 +23,7 @@ def setup(level: str, form: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.getLevelName(level))
-    for noisy in ("aiohttp", "asyncio"):
+    for noisy in ("aiohttp", "asyncio", "mcp", "sse_starlette"):
         logging.getLogger(noisy).setLevel(max(root.level, logging.WARNING))
 
 

@@ -11,8 +11,10 @@ from leadline import app
 from leadline.clock import Clock, SystemClock
 from leadline.config import Settings
 from leadline.exchange.binance.stream import ConnectionStatus
+from leadline.serve.dispatch import Dispatcher
 from leadline.serve.doors import Binds, Doors
 from leadline.serve.guard import Rules
+from leadline.serve.listing import Offer
 
 log = logging.getLogger("leadline.serve")
 
@@ -24,14 +26,18 @@ async def serve(
     clock: Clock | None = None,
     started: Callable[[app.Service], None] | None = None,
     opened: Callable[[Doors], None] | None = None,
+    dispatcher: Dispatcher | None = None,
 ) -> None:
-    """Record and answer until `stop` is set. Raises LeadlineError for what an operator must mend before a start."""
+    """Record and answer until `stop` is set. dispatcher: one that somebody asks already.
+
+    Raises LeadlineError for what an operator must mend before a start.
+    """
     clock = clock or SystemClock()
-    doors, closed = Doors(clock), asyncio.Event()
-    rules = Rules(settings.http.allowed_hosts, settings.http.allowed_origins, settings.auth.token)
+    doors, closed = Doors(clock, dispatcher), asyncio.Event()
+    binds = binds_of(settings)
 
     async def answer() -> None:
-        async with doors.open(Binds(settings.grpc.bind, settings.http.bind, rules)):
+        async with doors.open(binds):
             log.info("doors_open", extra={"grpc": doors.grpc_port, "http": doors.http_port})
             if opened is not None:
                 opened(doors)
@@ -50,6 +56,21 @@ async def serve(
         finally:
             if not closed.is_set():  # it ended by itself: an error is on its way out
                 answering.cancel()
+
+
+def binds_of(settings: Settings) -> Binds:
+    """What the doors need of the settings."""
+    return Binds(
+        settings.grpc.bind,
+        settings.http.bind,
+        Rules(settings.http.allowed_hosts, settings.http.allowed_origins, settings.auth.token),
+        Offer(
+            settings.mcp.toolsets,
+            settings.mcp.max_result_bytes,
+            (settings.http.public_url or f"http://{settings.http.bind}") if settings.mcp.search_fetch else "",
+        ),
+        legacy_sse=settings.mcp.legacy_sse,
+    )
 
 
 class _Watched:

@@ -15,7 +15,7 @@ ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)")
 
 def demo(folder, *arguments):
     environ = {key: value for key, value in os.environ.items() if not key.startswith("LEADLINE_")}
-    command = [sys.executable, "-m", "leadline", "demo", *arguments]
+    command = [sys.executable, "-m", "leadline", "demo", "--port", "0", "--http-port", "0", *arguments]
     return subprocess.Popen(command, cwd=folder, env=environ, stderr=subprocess.PIPE, text=True)
 
 
@@ -43,6 +43,7 @@ def test_the_demo_records_both_books_by_itself_and_stops_when_told(tmp_path):
     assert process.returncode == 0, said
     assert "not real prices" in said
     assert re.search(r"Stored \d+ snapshots", said)
+    assert re.search(r"Ask it: http://127\.0\.0\.1:[1-9]\d+ \(assistants: /mcp\), gRPC 127\.0\.0\.1:[1-9]\d+", said)
     with stored(tmp_path / "data" / "demo") as history:
         assert history.meta("origin", str) == "synthetic:7"
         assert history.symbols() == ["BTCUSDT", "ETHUSDT"]

@@ -18,6 +18,8 @@ from leadline.serve.dispatch import Dispatcher
 from leadline.serve.grpc_server import grpc_door
 from leadline.serve.guard import Rules
 from leadline.serve.http import http_app, readiness
+from leadline.serve.listing import Offer
+from leadline.serve.mcp_door import McpDoor
 from leadline.serve.metrics import Scrape, Watched
 from leadline.service.fanout import Hub
 
@@ -25,19 +27,24 @@ GRACE_S = 3
 
 
 class Binds(Struct, frozen=True):
-    """Where to listen, HOST:PORT; empty: that door stays closed. rules: who may come in by HTTP; its token is gRPC's too."""
+    """Where to listen, HOST:PORT; empty: that door stays closed. rules: who may come in by HTTP; its token is gRPC's too.
+
+    offer, legacy_sse: what assistants are shown at /mcp, and whether at /sse too.
+    """
 
     grpc: str
     http: str
     rules: Rules
+    offer: Offer = Offer()
+    legacy_sse: bool = True
 
 
 class Doors:
     """What the composition root fills in when the service is ready: dispatcher.desk, hub.books, watched."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, dispatcher: Dispatcher | None = None) -> None:
         self.clock = clock
-        self.dispatcher = Dispatcher(clock)
+        self.dispatcher = dispatcher or Dispatcher(clock)
         self.hub = Hub(clock, instance=uuid.uuid4().hex)
         self.watched: Watched | None = None
         self.grpc_port: int | None = None
@@ -54,8 +61,10 @@ class Doors:
         async with contextlib.AsyncExitStack() as stack:
             if binds.http:
                 scrape = Scrape(self.dispatcher, self.hub, lambda: self.watched, lambda: self.clock.wall_ns() / 1e9)
-                app = http_app(self.dispatcher, clock=self.clock, rules=binds.rules, metrics=scrape.text)
+                mcp = McpDoor(self.dispatcher, self.clock, binds.offer, legacy_sse=binds.legacy_sse)
+                app = http_app(self.dispatcher, clock=self.clock, rules=binds.rules, metrics=scrape.text, more=mcp.routes)
                 self.http_port = await stack.enter_async_context(_http_door(app, binds.http))
+                await stack.enter_async_context(mcp.open())
             if binds.grpc:
                 door = grpc_door(
                     self.dispatcher,

@@ -9,7 +9,7 @@ from typing import Any, Union, get_args, get_origin
 from msgspec import Struct, structs
 
 from leadline.core.errors import UnknownName
-from leadline.serve.errors import BUG, TABLE
+from leadline.serve.errors import BUG, TABLE, Door
 from leadline.serve.schemas import input_schema
 from leadline.serve.tools import TOOLS, Tool, tool_of
 from leadline.service.queries.envelope import Envelope
@@ -58,7 +58,8 @@ def answer(kind: type[Struct], title: str) -> list[str]:
 def failures() -> str:
     """What can go wrong, and how each door tells it."""
     lines = ["| class | gRPC | HTTP | command line | fields |", "|---|---|---|---|---|"]
-    for kind, door in (*TABLE.items(), (Exception, BUG)):
+    rows: list[tuple[type[Exception], Door]] = [*TABLE.items(), (Exception, BUG)]
+    for kind, door in rows:
         name = "InternalError" if kind is Exception else kind.__name__
         fields = ", ".join(f"`{field}`" for field in door.fields)
         lines.append(f"| `{name}` | {door.grpc} | {door.http} | {getattr(kind, 'exit_code', 1)} | {fields} |")
