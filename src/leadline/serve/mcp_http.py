@@ -4,7 +4,6 @@ A connection without a session survives a restart of the service, and clients th
 Hosts, origins and tokens are the guard's to check, for these paths as for all.
 """
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -14,6 +13,8 @@ from mcp.server.sse import SseServerTransport
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.subscriptions import ListenHandler
 from mcp.server.transport_security import TransportSecuritySettings
+from mcp.shared._stream_protocols import WriteStream
+from mcp.shared.message import SessionMessage
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -34,7 +35,7 @@ class Transports:
         self._server = build(self._listen)
         self._manager = StreamableHTTPSessionManager(self._server, stateless=True, security_settings=OPEN)
         self._sse = SseServerTransport(MESSAGES, security_settings=OPEN)
-        self._open: set[asyncio.Task[Any]] = set()
+        self._outgoing: set[WriteStream[SessionMessage]] = set()
 
     @contextlib.asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
@@ -44,8 +45,8 @@ class Transports:
                 yield
             finally:
                 self._listen.close()
-                for task in self._open:
-                    task.cancel()
+                for outgoing in list(self._outgoing):
+                    await outgoing.aclose()
 
     async def streamable(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI, /mcp."""
@@ -56,15 +57,13 @@ class Transports:
         if scope["method"] != "GET":
             await Response(status_code=405, headers={"Allow": "GET"})(scope, receive, send)
             return
-        task = asyncio.current_task()
-        assert task is not None, "a request is served by a task"
-        self._open.add(task)
-        try:
-            request = Request(scope, receive)
-            async with self._sse.connect_sse(request.scope, receive, send) as (incoming, outgoing):
+        request = Request(scope, receive)
+        async with self._sse.connect_sse(request.scope, receive, send) as (incoming, outgoing):
+            self._outgoing.add(outgoing)
+            try:
                 await self._server.run(incoming, outgoing, self._server.create_initialization_options())
-        finally:
-            self._open.discard(task)
+            finally:
+                self._outgoing.discard(outgoing)
 
     async def messages(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI, /messages/: what that client says."""
