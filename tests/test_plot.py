@@ -107,7 +107,7 @@ def test_each_gap_carries_its_cause():
         series.Blank(T + 3, T + 4, "missed_seconds (stalled)", False),
         series.Blank(T + 4, T + 5, "no mid", True),
         series.Blank(T + 5, T + 7, "flagged AUDIT", True),
-        series.Blank(T + 7, T + 8, "unknown", False),
+        series.Blank(T + 7, T + 8, "nothing is stored since", False),
     )
 
 

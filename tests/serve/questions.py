@@ -21,6 +21,6 @@ QUESTIONS: dict[str, dict[str, Any]] = {
     "generate_market_report": {"symbol": BTC, "options": {"volume_window_hours": 1, "orderbook_levels": 3}},
     "list_symbols": {},
     "get_incidents": {"limit": 5},
-    "get_coverage": {"symbol": BTC, "from_s": LAST - 99},
-    "get_history": {"symbol": BTC, "from_s": LAST - 9, "to_s": LAST + 1},
+    "get_coverage": {"symbol": BTC, "from_s": LAST - 99, "to_s": LAST + 31},
+    "get_history": {"symbol": BTC, "kind": "snapshots", "from_s": LAST - 9, "to_s": LAST + 1},
 }

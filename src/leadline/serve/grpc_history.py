@@ -14,7 +14,7 @@ from leadline.core.units import decimal_text, decimal_text_e16
 from leadline.serve.grpc_messages import origin_of, stored_snapshot, symbol_of, trade
 from leadline.serve.proto import market_data_pb2 as pb
 from leadline.service.hours import traded_between
-from leadline.service.queries import Desk, Gap, coverage, run_between
+from leadline.service.queries import Desk, Gap, coverage_in_steps, run_between
 
 Breathe = Callable[[], Awaitable[None]]
 
@@ -140,10 +140,9 @@ async def _covered(desk: Desk, symbol: str, from_s: int, to_s: int, breathe: Bre
     """Of [from_s, to_s), or up to where there are gaps_max gaps."""
     at, live_s, gaps = from_s, 0, list[Gap]()
     while at < to_s and (gaps_max is None or len(gaps) < gaps_max):
-        part = coverage(desk.reader, symbol, at, min(at + COVERED_S, to_s))
+        part = await run_between(coverage_in_steps(desk.reader, symbol, at, min(at + COVERED_S, to_s)), breathe)
         at, live_s = part.to_s, live_s + part.live_s
         gaps = _joined(gaps, part.gaps)
-        await breathe()
     return pb.Coverage(
         symbol=symbol,
         origin=origin_of(desk),

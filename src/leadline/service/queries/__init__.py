@@ -5,7 +5,7 @@ NotEnoughData or BookNotLive where they have no right number to give. Each file 
 """
 
 from leadline.service.queries.anomalies import MarketAnomaliesAnswer, detect_market_anomalies
-from leadline.service.queries.coverage import Coverage, Gap, coverage
+from leadline.service.queries.coverage import Coverage, Gap, coverage, coverage_in_steps
 from leadline.service.queries.desk import Books, BookStatus, Desk, Reader
 from leadline.service.queries.flow import OrderFlowAnswer, get_order_flow
 from leadline.service.queries.health import HealthAnswer, get_microstructure_health
@@ -35,6 +35,7 @@ __all__ = [
     "Steps",
     "VolumeProfileAnswer",
     "coverage",
+    "coverage_in_steps",
     "detect_market_anomalies",
     "estimate_market_impact",
     "get_liquidity_vacuums",

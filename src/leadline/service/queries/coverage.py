@@ -8,9 +8,8 @@ import numpy as np
 from msgspec import Struct
 
 from leadline.core.records import Incident, SecondRecord
-from leadline.service.steps import Steps
+from leadline.service.steps import Steps, run
 
-SLICE_S = 3600
 STEP_S = 600
 SERVICE = "*"
 NO_BOOK_LOST = {"trades_missing", "chain_restart", "not_trading"}  # incidents that take no book away
@@ -41,7 +40,9 @@ class Reader(Protocol):
 
 
 class Gap(Struct, frozen=True):
-    """Seconds [from_s, to_s) without a LIVE book in the store, and why. cause "unknown" means that nobody noted it."""
+    """Seconds [from_s, to_s) without a LIVE book in the store, and why. cause "unknown" means that nobody noted it; where nobody
+    did, before the oldest record and after the newest, it says just that.
+    """
 
     from_s: int
     to_s: int
@@ -75,75 +76,69 @@ class Coverage(Struct, frozen=True):
 
 def coverage(reader: Reader, symbol: str, lo: int, hi: int) -> Coverage:
     """Coverage of [lo, hi), half-open on record seconds. Reads one narrow column in slices; causes where seconds are missing."""
-    live = 0
-    gaps: list[Gap] = []
-    incidents: list[Incident] | None = None
-    for start in range(lo, hi, SLICE_S):
-        end = min(start + SLICE_S, hi)
-        found = reader.second_columns(symbol, start, end, ["update_id"])
-        there = np.zeros(end - start, dtype=bool)
-        there[(found.seconds - start)[~np.isnan(found.columns["update_id"].astype(np.float64))]] = True
-        live += int(there.sum())
-        if there.all():
-            continue
-        if incidents is None:
-            noted = [*reader.incidents(symbol).rows, *reader.incidents(SERVICE).rows]
-            incidents = [incident for incident in noted if incident.kind not in NO_BOOK_LOST]
-        holes = [(hole.lo_s, hole.hi_s, hole.cause) for hole in found.unreadable]
-        for first, last in _runs(~there):
-            records = reader.seconds(symbol, start + first, start + last).rows
-            _explain(gaps, start + first, start + last, records=records, incidents=incidents, holes=holes)
-    return Coverage(symbol, lo, hi, live, tuple(gaps))
+    return run(coverage_in_steps(reader, symbol, lo, hi))
 
 
 def coverage_in_steps(reader: Reader, symbol: str, lo: int, hi: int) -> Steps[Coverage]:
-    """The same in short steps; what lies before the oldest record or after the newest is one gap each, and not read."""
+    """The same in short steps. What lies before the oldest record or after the newest is not read."""
+    causes, live = _Causes(reader, symbol), 0
     oldest_s, newest_s = reader.first_second(symbol), reader.last_second(symbol)
-    begin = hi if oldest_s is None else min(max(lo, oldest_s), hi)
-    end = begin if newest_s is None else min(max(begin, newest_s + 1), hi)
-    live, gaps = 0, list[Gap]()
-
-    def add(gap: Gap) -> None:
-        goes_on = bool(gaps) and (gaps[-1].to_s, gaps[-1].cause) == (gap.from_s, gap.cause)
-        gaps.append(Gap(gaps.pop().from_s, gap.to_s, gap.cause) if goes_on else gap)
-
-    if lo < begin:
-        add(Gap(lo, begin, "nothing is stored so far back"))
-    for at in range(begin, end, STEP_S):
-        part = coverage(reader, symbol, at, min(at + STEP_S, end))
-        live += part.live_s
-        for gap in part.gaps:
-            add(gap)
+    if oldest_s is None or newest_s is None:
+        causes.explain(lo, hi, otherwise="nothing is stored")
+        return Coverage(symbol, lo, hi, live, tuple(causes.gaps))
+    begin = min(max(lo, oldest_s), hi)
+    end = min(max(begin, newest_s + 1), hi)
+    causes.explain(lo, begin, otherwise="nothing is stored so far back")
+    for start in range(begin, end, STEP_S):
+        upto = min(start + STEP_S, end)
+        found = reader.second_columns(symbol, start, upto, ["update_id"])
+        there = np.zeros(upto - start, dtype=bool)
+        there[(found.seconds - start)[~np.isnan(found.columns["update_id"].astype(np.float64))]] = True
+        live += int(there.sum())
+        holes = [(hole.lo_s, hole.hi_s, hole.cause) for hole in found.unreadable]
+        for first, last in _runs(~there):
+            records = reader.seconds(symbol, start + first, start + last).rows
+            causes.explain(start + first, start + last, records=records, holes=holes)
         yield
-    if end < hi:
-        add(Gap(end, hi, "nothing is stored since"))
-    return Coverage(symbol, lo, hi, live, tuple(gaps))
+    causes.explain(end, hi, otherwise="nothing is stored since")
+    return Coverage(symbol, lo, hi, live, tuple(causes.gaps))
 
 
-def _explain(
-    gaps: list[Gap],
-    lo: int,
-    hi: int,
-    *,
-    records: Sequence[SecondRecord],
-    incidents: Sequence[Incident],
-    holes: Sequence[tuple[int, int, str]],
-) -> None:
-    """Append the missing seconds [lo, hi), cut where the cause changes; between two edges it cannot change."""
-    reasons = {record.t: record.reason for record in records}
-    edges = {lo, hi, *reasons, *(t + 1 for t in reasons), *(edge for first, end, _ in holes for edge in (first, end))}
-    for incident in incidents:
-        edges.add(-(-incident.start_ms // 1000))
-        if incident.end_ms is not None:
-            edges.add(incident.end_ms // 1000 + 1)
-    inside = sorted(edge for edge in edges if lo <= edge <= hi)
-    for first, end in pairwise(inside):
-        cause = next((cause for from_s, to_s, cause in holes if from_s <= first < to_s), None)
-        cause = cause or reasons.get(first) or _incident_cause(first, incidents) or "unknown"
-        if gaps and gaps[-1].to_s == first and gaps[-1].cause == cause:
-            gaps[-1] = Gap(gaps[-1].from_s, end, cause)
-        else:
-            gaps.append(Gap(first, end, cause))
+class _Causes:
+    """Gaps as they are found, oldest first. Incidents are read when the first one must be explained."""
+
+    def __init__(self, reader: Reader, symbol: str) -> None:
+        self._reader, self._symbol = reader, symbol
+        self._incidents: list[Incident] | None = None
+        self.gaps: list[Gap] = []
+
+    def explain(
+        self,
+        lo: int,
+        hi: int,
+        *,
+        records: Sequence[SecondRecord] = (),
+        holes: Sequence[tuple[int, int, str]] = (),
+        otherwise: str = "unknown",
+    ) -> None:
+        """Add the missing seconds [lo, hi), cut where the cause changes; between two edges it cannot change."""
+        if lo >= hi:
+            return
+        if self._incidents is None:
+            noted = [*self._reader.incidents(self._symbol).rows, *self._reader.incidents(SERVICE).rows]
+            self._incidents = [incident for incident in noted if incident.kind not in NO_BOOK_LOST]
+        reasons = {record.t: record.reason for record in records}
+        edges = {lo, hi, *reasons, *(t + 1 for t in reasons), *(edge for first, end, _ in holes for edge in (first, end))}
+        for incident in self._incidents:
+            edges.add(-(-incident.start_ms // 1000))
+            if incident.end_ms is not None:
+                edges.add(incident.end_ms // 1000 + 1)
+        inside = sorted(edge for edge in edges if lo <= edge <= hi)
+        for first, end in pairwise(inside):
+            cause = next((cause for from_s, to_s, cause in holes if from_s <= first < to_s), None)
+            cause = cause or reasons.get(first) or _incident_cause(first, self._incidents) or otherwise
+            goes_on = bool(self.gaps) and (self.gaps[-1].to_s, self.gaps[-1].cause) == (first, cause)
+            self.gaps.append(Gap(self.gaps.pop().from_s if goes_on else first, end, cause))
 
 
 def _incident_cause(second: int, incidents: Sequence[Incident]) -> str | None:
