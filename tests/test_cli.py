@@ -313,7 +313,8 @@ def test_coverage_as_json_has_every_gap_with_its_cause(said, data: Path):
         "gaps": [[T + 4, T + 5, "gap"], [T + 6, T + 7, "missed_seconds (stalled)"]],
     }
     assert (btcusdc["symbol"], btcusdc["to_s"], btcusdc["live_s"]) == ("BTCUSDC", T + 10, 2)
-    assert [gap[2] for gap in btcusdc["gaps"]] == ["unknown", "missed_seconds (stalled)", "unknown"]
+    none, missed = "nothing is stored since", "missed_seconds (stalled)"
+    assert [gap[2] for gap in btcusdc["gaps"]] == [none, missed, none]
 
 
 def test_coverage_of_a_window_is_half_open(said, data: Path):

@@ -470,7 +470,8 @@ def test_a_lost_book_is_shown_for_a_moment_and_then_refused_and_its_age_stays_tr
     assert "- Best bid: 100.00 USDT" in shown.markdown
     assert shown.failed_sections == []
     refused = report(live(long(), stale, lost_ms=6_000), include_sections=["price_overview"])
-    assert [(one.question, one.reason) for one in refused.failed_sections] == [("orderbook_l1", "no live book of BTCUSDT: gap")]
+    [failed] = refused.failed_sections
+    assert (failed.question, failed.reason) == ("orderbook_l1", "no live book of BTCUSDT: gap, lost 6 s ago")
     assert "Best bid" not in refused.markdown
     assert "- Traded in the last 24 h: 99.97 to 100.05 USDT" in refused.markdown
     assert (refused.data_age_ms, refused.envelope.state) == (120, "STALE")

@@ -62,14 +62,16 @@ class NotReady(LeadlineError):
 
 
 class BookNotLive(NotReady):
-    """No LIVE book of this symbol now. ready_in_s None: not known."""
+    """No LIVE book of this symbol now. since_ms: so long ago it was lost; None: there was none. ready_in_s None: not known."""
 
     def __init__(self, symbol: str, reason: str, since_ms: int | None = None, ready_in_s: float | None = None) -> None:
         super().__init__(symbol, reason, since_ms, ready_in_s)
         self.symbol, self.reason, self.since_ms, self.ready_in_s = symbol, reason, since_ms, ready_in_s
 
     def __str__(self) -> str:
-        return f"no live book of {self.symbol}: {self.reason}"
+        since = "" if self.since_ms is None else f", lost {self.since_ms / 1000:g} s ago"
+        soon = "" if self.ready_in_s is None else f", ready in {self.ready_in_s:g} s"
+        return f"no live book of {self.symbol}: {self.reason}{since}{soon}"
 
 
 class NotEnoughData(NotReady):

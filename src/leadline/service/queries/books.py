@@ -34,10 +34,11 @@ def book_of(desk: Desk, symbol: str, *, levels: int = LEVELS_ALL, max_age_ms: in
     view = desk.books.view(symbol, levels)
     status = desk.books.status(symbol)
     if view is None:
-        raise BookNotLive(symbol, desk.books.why_none(symbol))
+        raise BookNotLive(symbol, desk.books.why_none(symbol), status.lost_ms)
     silent_ms = status.heard_ms if view.state is BookState.LIVE else status.lost_ms
     if silent_ms is None or silent_ms > max_age_ms:
-        raise BookNotLive(symbol, view.reason or f"its connection was last heard more than {max_age_ms} ms ago")
+        silent = f"its connection was last heard more than {max_age_ms} ms ago"
+        raise BookNotLive(symbol, view.reason or silent, None if view.state is BookState.LIVE else status.lost_ms)
     return Found(view, sides_of(view, levels), "live")
 
 
