@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from msgspec import Struct
+from msgspec import Struct, structs
 from tests.fakes import FakeClock, RestlessClock, run, settle
 from tests.service import desks
 
@@ -88,6 +88,162 @@ def test_a_call_that_is_cancelled_closes_its_question_and_counts_as_none(monkeyp
 
     run(check())
     assert not dispatcher.calls
+
+
+def test_an_awaited_question_that_hangs_is_cancelled_at_its_deadline_by_our_clock(monkeypatch: pytest.MonkeyPatch):
+    seen: list[str] = []
+
+    async def hangs(desk: Any, request: Any) -> Said:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.append("cancelled")
+        raise AssertionError("it never ends")
+
+    given(monkeypatch, hangs)
+    clock = FakeClock()
+    dispatcher = ready(clock, deadline_s=2.0)
+
+    async def check() -> None:
+        tasks = asyncio.all_tasks()
+        calling = asyncio.create_task(dispatcher.call("get_said", SYMBOL, transport="http"))
+        await clock.advance(1.99)
+        assert seen == [] and not calling.done()
+        await clock.advance(0.01)
+        outcome = await calling
+        assert (outcome.failure.error, outcome.failure.fields, seen) == ("Deadline", {"after_s": 2.0}, ["cancelled"])
+        assert asyncio.all_tasks() == tasks
+
+    run(check())
+    assert dispatcher.calls == {("get_said", "http", "Deadline"): 1}
+
+
+def test_what_an_awaited_question_does_when_it_is_cancelled_does_not_hide_the_deadline(monkeypatch: pytest.MonkeyPatch):
+    async def stubborn(desk: Any, request: Any) -> Said:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise NotEnoughData(3, 10, "s", 0.3, 7.0)
+
+    given(monkeypatch, stubborn)
+    clock = FakeClock()
+
+    async def check() -> None:
+        calling = asyncio.create_task(ready(clock, deadline_s=2.0).call("get_said", SYMBOL, transport="http"))
+        await clock.advance(2)
+        assert (await calling).failure.error == "Deadline"
+
+    run(check())
+
+
+def test_an_awaited_question_has_its_own_failures_and_leaves_no_alarm_behind(monkeypatch: pytest.MonkeyPatch):
+    async def short(desk: Any, request: Any) -> Said:
+        await asyncio.sleep(0)
+        raise NotEnoughData(3, 10, "s", 0.3, 7.0)
+
+    given(monkeypatch, short)
+
+    async def check() -> None:
+        tasks = asyncio.all_tasks()
+        outcome = await ready(FakeClock()).call("get_said", SYMBOL, transport="http")
+        assert outcome.failure.fields == {"have": 3, "need": 10, "unit": "s", "coverage": 0.3, "ready_in_s": 7.0}
+        assert asyncio.all_tasks() == tasks
+
+    run(check())
+
+
+def test_an_awaited_question_whose_caller_goes_is_cancelled_and_counts_as_none(monkeypatch: pytest.MonkeyPatch):
+    seen: list[str] = []
+
+    async def hangs(desk: Any, request: Any) -> Said:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.append("cancelled")
+        raise AssertionError("it never ends")
+
+    given(monkeypatch, hangs)
+    dispatcher = ready(FakeClock())
+
+    async def check() -> None:
+        tasks = asyncio.all_tasks()
+        calling = asyncio.create_task(dispatcher.call("get_said", SYMBOL, transport="http"))
+        await settle()
+        calling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await calling
+        assert seen == ["cancelled"] and asyncio.all_tasks() == tasks
+
+    run(check())
+    assert not dispatcher.calls
+
+
+def test_a_reader_of_progress_who_stopped_reading_does_not_outlive_the_deadline(monkeypatch: pytest.MonkeyPatch):
+    seen: list[str] = []
+
+    def endless(desk: Any, request: Any) -> Steps[Said]:
+        try:
+            while True:
+                yield
+        finally:
+            seen.append("closed")
+
+    async def progress(done: int) -> None:
+        await asyncio.Event().wait()
+
+    given(monkeypatch, endless)
+    clock = FakeClock()
+
+    async def check() -> None:
+        calling = asyncio.create_task(ready(clock, deadline_s=2.0).call("get_said", SYMBOL, transport="mcp", progress=progress))
+        await clock.advance(2)
+        assert ((await calling).failure.error, seen) == ("Deadline", ["closed"])
+
+    run(check())
+
+
+@pytest.mark.parametrize(("rest", "most"), [(False, 64), (True, 16)])
+def test_so_many_calls_at_once_and_each_one_more_is_refused_at_once(rest: bool, most: int, monkeypatch: pytest.MonkeyPatch):
+    """Those under way are not touched by it, those of the other kind come in, and each that ends or goes makes room for one."""
+    free = asyncio.Event()
+
+    def steps(desk: Any, request: Any) -> Steps[Said]:
+        while not free.is_set():
+            yield
+        return Said("done")
+
+    async def awaited(desk: Any, request: Any) -> Said:
+        await free.wait()
+        return Said("done")
+
+    kinds = {kind: structs.replace(a_tool(awaited if kind else steps), rest=kind) for kind in (False, True)}
+    monkeypatch.setattr(dispatch, "tool_of", lambda name: kinds[name == "rest"])
+    dispatcher = ready(FakeClock())
+
+    def call(kind: bool) -> Any:
+        return asyncio.create_task(dispatcher.call("rest" if kind else "ours", SYMBOL, transport="http"))
+
+    async def check() -> None:
+        calls = [call(rest) for _ in range(most)]
+        await settle()
+        for _ in range(3):
+            beyond = await dispatcher.call("rest" if rest else "ours", SYMBOL, transport="http")
+            assert (beyond.failure.error, beyond.failure.retryable) == ("Overloaded", True)
+            assert (beyond.door.http, beyond.door.grpc) == (429, "RESOURCE_EXHAUSTED")
+            assert beyond.failure.fields == {"retry_after_s": 1.0}
+        wrong = await dispatcher.call("rest" if rest else "ours", {}, transport="http")
+        assert wrong.failure.error == "InvalidRequest"
+        other = call(not rest)
+        calls.pop().cancel()
+        await settle()
+        calls.append(call(rest))
+        await settle()
+        assert not any(one.done() for one in (*calls, other))
+        free.set()
+        assert {(await one).value for one in (*calls, other)} == {Said("done")}
+        assert (await call(rest)).value == Said("done")
+
+    run(check())
 
 
 def test_others_run_while_a_long_question_is_asked(monkeypatch: pytest.MonkeyPatch):

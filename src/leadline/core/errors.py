@@ -100,6 +100,20 @@ class Deadline(LeadlineError):
         return f"no answer within {self.after_s:g} s"
 
 
+class Overloaded(LeadlineError):
+    """Ours: so many calls are under way that another one would only wait."""
+
+    retryable = True
+    exit_code = 4
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(retry_after_s)
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return f"too many calls are under way, come back in {self.retry_after_s:g} s"
+
+
 class ExchangeError(LeadlineError):
     """The exchange's: it did not give what was asked for."""
 

@@ -1,20 +1,22 @@
 """One way to answer a call, for every door: find the tool, check the request, ask, and turn what goes wrong into a Failure.
 
-A question runs in steps on the service's loop and lets others in between; one that outlives its deadline is given up.
+A question runs in steps on the service's loop and lets others in between; one that outlives its deadline is given up. So many are
+asked at once and no more: what comes beyond is refused at once, so that those under way have an end.
 """
 
+import asyncio
 import inspect
 import logging
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from leadline.clock import Clock
-from leadline.core.errors import BookNotLive, Deadline, LeadlineError
+from leadline.core.errors import BookNotLive, Deadline, LeadlineError, Overloaded
 from leadline.serve.errors import BUG, Door, Failure, bug, door_of, failure_of
 from leadline.serve.requests import request_of
 from leadline.serve.tools import Tool, tool_of
@@ -24,7 +26,11 @@ from leadline.service.steps import Steps
 log = logging.getLogger("leadline.serve")
 
 DEADLINE_S = 30.0
+CALLS_MAX = 64  # under way at once; they take turns in steps of a few ms, so each still has some turns a second
+REST_CALLS_MAX = 16  # of questions to the exchange, counted by themselves: an exchange that hangs keeps no live book from readers
+RETRY_AFTER_S = 1.0
 Progress = Callable[[int], Awaitable[None]]
+T = TypeVar("T")
 
 
 class Outcome(Struct, frozen=True):
@@ -45,6 +51,7 @@ class Dispatcher:
         self.desk: Desk | None = None
         self.calls: Counter[tuple[str, str, str]] = Counter()
         self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._under_way: Counter[bool] = Counter()  # by Tool.rest
 
     async def call(
         self, name: str, arguments: Any, *, transport: str, lax: bool = False, progress: Progress | None = None
@@ -70,10 +77,32 @@ class Dispatcher:
         return outcome
 
     async def _answered(self, tool: Tool, desk: Desk, request: Any, begun: float, progress: Progress | None) -> Any:
-        asked = tool.run(desk, request)
-        if inspect.isawaitable(asked):
-            return await asked
-        return await self._stepped(asked, begun, progress)
+        if self._under_way[tool.rest] >= (REST_CALLS_MAX if tool.rest else CALLS_MAX):
+            raise Overloaded(RETRY_AFTER_S)
+        self._under_way[tool.rest] += 1
+        try:
+            asked = tool.run(desk, request)
+            if inspect.isawaitable(asked):
+                return await self._in_time(asked, begun)
+            return await self._stepped(asked, begun, progress)
+        finally:
+            self._under_way[tool.rest] -= 1
+
+    async def _in_time(self, asked: Awaitable[T], begun: float) -> T:
+        """Cancelled at the deadline. Raises Deadline, and what it raises."""
+
+        async def alarm() -> None:
+            await self._clock.sleep_until(begun + self._deadline_s)
+            raise Deadline(self._deadline_s)
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                waiting = tasks.create_task(alarm(), name="tool.deadline")
+                answer = await asked
+                waiting.cancel()
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None  # a Deadline comes before what its cancelling led to
+        return answer
 
     async def _stepped(self, steps: Steps[Any], begun: float, progress: Progress | None) -> Any:
         done = 0
@@ -87,7 +116,7 @@ class Dispatcher:
                 if self._clock.monotonic() - begun > self._deadline_s:
                     raise Deadline(self._deadline_s)
                 if progress is not None:
-                    await progress(done)
+                    await self._in_time(progress(done), begun)  # the reader may have stopped reading
                 await self._clock.sleep_until(self._clock.monotonic())
         finally:
             steps.close()

@@ -4,6 +4,7 @@ A page in a browser may reach a port on loopback under a name of its own (DNS re
 """
 
 import hmac
+import math
 import re
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -62,14 +63,14 @@ class Guard:
             return _no(403, "InvalidOrigin", "this origin is not allowed; see http.allowed_origins")
         if scope["path"] in OPEN_PATHS:
             return None
+        wait_s = self._wait_s(scope)  # before the token: whoever guesses at it has no more tries than others have requests
+        if wait_s > 0:
+            return _no(429, "Overloaded", "too many requests", retry_after_s=wait_s)
         if self._rules.token and not self._has_token(headers.get("authorization", "")):
-            return _no(401, "Unauthenticated", "token missing or wrong", {"WWW-Authenticate": "Bearer"})
+            return _no(401, "Unauthenticated", "token missing or wrong")
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length[:20]) > self._rules.body_bytes_max:
             return _no(413, "TooLarge", f"a request is at most {self._rules.body_bytes_max} bytes")
-        wait_s = self._wait_s(scope)
-        if wait_s > 0:
-            return _no(429, "Overloaded", "too many requests", {"Retry-After": str(max(1, round(wait_s)))})
         return None
 
     def _is_known(self, origin: str) -> bool:
@@ -114,6 +115,7 @@ def _host(text: str) -> str:
     return found[1] if found else name
 
 
-def _no(status: int, error: str, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    body = {"error": error, "message": message, "retryable": status == 429, "fields": {}}
-    return JSONResponse(body, status, headers)
+def _no(status: int, error: str, message: str, **fields: float) -> JSONResponse:
+    body = {"error": error, "message": message, "retryable": status == 429, "fields": fields}
+    headers = {"Retry-After": str(max(1, math.ceil(fields["retry_after_s"])))} if status == 429 else {}
+    return JSONResponse(body, status, {"WWW-Authenticate": "Bearer"} if status == 401 else headers)
