@@ -77,6 +77,10 @@ def wrongs(name: str) -> list[tuple[str, Any, str]]:
                 bad += [one["exclusiveMinimum"], -1]
             if "maxLength" in one:
                 bad += ["x" * (one["maxLength"] + 1), "x" * 50_000]
+            if "minLength" in one:
+                bad.append("")
+            if "pattern" in one:
+                bad += ["١٢", "１２", "1٢", "1_000", "NaN", "-Infinity", "0x10", " 1 ", "½", "²", "1,5"]
             if "enum" in one:
                 bad += ["nonsense", "", 7.5, -1]
         if field == "options":
@@ -179,7 +183,10 @@ def test_a_value_of_the_right_type_that_means_nothing_is_refused(
         (requests.LadderRequest, {"encoding": "x"}, "encoding", "decimal, integer"),
         (requests.DepthRequest, {"limit": 7}, "limit", "5, 10, 20, 50, 100, 500, 1000, 5000"),
         (requests.HistoryRequest, {"from_s": -1, "to_s": 1}, "from_s", "0-9999999999"),
-        (requests.SymbolRequest, {"symbol": "x" * 65}, "symbol", "text of at most 64 characters"),
+        (requests.SymbolRequest, {"symbol": "x" * 65}, "symbol", "text of 1-64 characters"),
+        (requests.SymbolRequest, {"symbol": ""}, "symbol", "text of 1-64 characters"),
+        (requests.ImpactRequest, {"notional": "١٠٠"}, "notional", "a decimal number as text or a number"),
+        (requests.LadderRequest, {"price_step": "0,1"}, "price_step", "a decimal number as text or null"),
         (requests.SymbolRequest, {"y": 1}, "y", "symbol"),
         (requests.ReportRequest, {"options": {"orderbook_levels": 0}}, "options.orderbook_levels", "1-100"),
         (

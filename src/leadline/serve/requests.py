@@ -14,14 +14,19 @@ from leadline.core.errors import InvalidRequest
 
 Symbol = Annotated[
     str,
-    Meta(description="Symbol as the exchange writes it, e.g. BTCUSDT; case and spaces around it do not matter.", max_length=64),
+    Meta(
+        description="Symbol as the exchange writes it, e.g. BTCUSDT; case and spaces around it do not matter.",
+        min_length=1,
+        max_length=64,
+    ),
 ]
 MaxAge = Annotated[
     int, Meta(ge=0, le=60_000, description="Refuse a book older than this, ms: a live one since its connection was last heard.")
 ]
 Window = Annotated[int, Meta(ge=10, le=300, description="Length of the window that ends now, s.")]
 Hours = Annotated[int, Meta(ge=1, le=168, description="Length of the window that ends now, h.")]
-Amount = Annotated[str, Meta(description="A decimal number, as text.", max_length=40)] | float
+Decimal = Annotated[str, Meta(description="A decimal number, as text.", max_length=40, pattern=r"^[0-9.eE+-]+$")]  # ASCII alone
+Amount = Decimal | float
 
 SECOND_MAX = 9_999_999_999  # unix s; more is most likely milliseconds
 
@@ -50,7 +55,7 @@ class LadderRequest(LiveRequest, frozen=True, kw_only=True):
     levels: Annotated[int, Meta(ge=1, le=100, description="Rows a side, at most.")] = 20
     max_bps: Annotated[float, Meta(gt=0, le=500, description="Only levels within so many bps of the mid.")] | None = None
     max_notional: Amount | None = None
-    price_step: Annotated[str, Meta(description="Height of a row, a multiple of the tick.", max_length=40)] | None = None
+    price_step: Annotated[Decimal, Meta(description="Height of a row, a multiple of the tick.")] | None = None
     encoding: Literal["decimal", "integer"] = "decimal"
 
 
@@ -201,7 +206,8 @@ def _refused(kind: type[Request], said: str) -> InvalidRequest:
         return InvalidRequest(field[:FIELD_SHOWN], "unknown field", _allowed(_type_at(kind, place)))
     if missing := _MISSING.search(said):
         return InvalidRequest(missing[1], "missing", "required")
-    return InvalidRequest(place or "arguments", _PATH.sub("", said)[:WHY_SHOWN], _allowed(_type_at(kind, place)))
+    why = "not a decimal number" if "matching regex" in said else _PATH.sub("", said)[:WHY_SHOWN]
+    return InvalidRequest(place or "arguments", why, _allowed(_type_at(kind, place)))
 
 
 def _type_at(kind: type[Request], place: str) -> inspect.Type:
@@ -230,7 +236,11 @@ def _allowed(kind: inspect.Type) -> str:
                 return f"more than {kind.gt:g}, at most {kind.le:g}"
             return what if kind.ge is None else f"{what}, {kind.ge} or more"
         case inspect.StrType():
-            return "text" if kind.max_length is None else f"text of at most {kind.max_length} characters"
+            if kind.pattern is not None:
+                return "a decimal number as text"
+            if kind.max_length is None:
+                return "text"
+            return f"text of {kind.min_length or 0}-{kind.max_length} characters"
         case inspect.LiteralType():
             return ", ".join(str(value) for value in kind.values)
         case inspect.UnionType():
