@@ -59,7 +59,7 @@ def test_the_worst_answer_of_each_tool_fits(name: str):
     for field in cut:
         places = [whole[field].index(row) for row in told[field]]
         assert places == sorted(set(places)) and places, field
-    same = set(whole["envelope"]) - {"truncated", "omitted", "next"}
+    same = set(whole["envelope"]) - {"truncated", "omitted", "next", *(["coverage"] if name == "get_history" else [])}
     assert {key: told["envelope"][key] for key in same} == {key: whole["envelope"][key] for key in same}
 
 
@@ -124,6 +124,57 @@ def test_a_history_that_was_cut_goes_on_without_a_hole(kind: str, step_s: int, b
     assert times == [t for t in range(LAST - 100, LAST + 1) if t % step_s == 0]
     assert all(a < b for a, b in pairwise(times))
     assert cut or bytes_max == MCP_BYTES_MAX
+
+
+def with_holes(missing: set[int]) -> Desk:
+    """A store of LAST - 300 to LAST without some of its seconds."""
+    history = History(MemoryEngine(), "the test's store")
+    history.set_meta({"origin": "replay:test"})
+    history.set_rules(desks.RULES[BTC])
+    there = [t for t in range(LAST - 300, LAST + 1) if t not in missing]
+    history.write([SymbolSecond(BTC, t, samples.record(t), None, "", (), ()) for t in there], [])
+    return Desk(history, now_ns=lambda: (LAST + 1) * 10**9)
+
+
+@pytest.mark.parametrize("step_s", [1, 7])
+@pytest.mark.parametrize(
+    ("missing", "ever"),
+    [
+        (set(), True),
+        ({3, 4, 40, 41, 200, 250}, True),  # before and after the cut
+        ({3, *range(8, 60), 61}, True),  # across it
+        ({3, *range(200, 222, 2)}, False),  # 12 gaps, of which the last ten are listed: those before the cut are not
+        (set(range(2, 300, 2)), False),  # 149 gaps
+        (set(range(1, 12)) | set(range(24, 44, 2)), True),  # 11 gaps, the listed ones before the cut but for the smallest bound
+    ],
+)
+def test_a_history_that_was_cut_tells_the_coverage_of_what_is_left(missing: set[int], ever: bool, step_s: int):
+    """The judge is the same question, asked for no more than what is left. Where it cannot be told, that is said."""
+    desk = with_holes({LAST - 300 + n for n in missing})
+    question = {"symbol": BTC, "from_s": LAST - 300, "to_s": LAST + 1, "step_s": step_s, "limit": 301}
+    value = asked("get_history", question, desk)
+    told = 0
+    for bytes_max in (8_000, MCP_BYTES_MAX, 60_000):
+        plain, data = encoded(tool_of("get_history"), value, bytes_max)
+        if not plain["envelope"]["truncated"]:
+            assert plain == msgspec.to_builtins(value)
+            continue
+        assert len(data) <= bytes_max
+        again = msgspec.to_builtins(asked("get_history", {**question, "to_s": plain["next"]}, desk))
+        assert plain["rows"] == again["rows"]
+        assert plain["reading"] == again["reading"].removesuffix(".") + f", go on at {plain['next']}."
+        left, right = plain["envelope"]["coverage"], again["envelope"]["coverage"]
+        if left is None:
+            assert value.envelope.coverage.gaps_total > 10 and plain["next"] < value.envelope.coverage.gaps[0][0]
+            assert bounded.NOT_COVERED in plain["envelope"]["warnings"]
+            continue
+        told += 1
+        assert {**left, "gaps": ()} == {**right, "gaps": ()}
+        gaps = [list(gap) for gap in right["gaps"]]
+        assert [list(gap) for gap in left["gaps"]] == gaps[len(gaps) - len(left["gaps"]) :]
+        assert left["gaps_total"] > 10 or value.envelope.coverage.gaps_total > 10 or len(left["gaps"]) == left["gaps_total"]
+        assert bounded.NOT_COVERED not in plain["envelope"]["warnings"]
+    assert told or not ever
 
 
 def test_what_fits_is_not_touched():
