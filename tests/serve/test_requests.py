@@ -1,7 +1,7 @@
 """Bad input of every kind to every tool: one error shape, the field named, what is allowed said, nothing logged as an error."""
 
 import logging
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -14,6 +14,7 @@ from leadline.serve import requests
 from leadline.serve.requests import request_of
 from leadline.serve.schemas import input_schema
 from leadline.serve.tools import TOOLS
+from leadline.service.queries.report import SECTIONS
 
 SHAPE = {"error", "message", "retryable", "fields"}
 VALID = QUESTIONS | {
@@ -149,7 +150,8 @@ def test_a_strange_symbol_is_refused_and_never_looked_for(name: str, caplog: pyt
         ("get_volume_profile", {"tick_size": "-0.01"}, "tick_size"),
         ("get_volume_profile", {"tick_size": "sNaN"}, "tick_size"),
         ("get_volume_profile", {"tick_size": 1e-9}, "tick_size"),
-        ("generate_market_report", {"options": {"include_sections": ["nonsense"]}}, "options.include_sections"),
+        ("generate_market_report", {"options": {"include_sections": ["nonsense"]}}, "options.include_sections[0]"),
+        ("generate_market_report", {"options": {"include_sections": ["data_health"] * 8}}, "options.include_sections"),
         ("generate_market_report", {"options": {"include_sections": [1]}}, "options.include_sections[0]"),
         ("generate_market_report", {"options": {"orderbook_levels": 101}}, "options.orderbook_levels"),
         ("generate_market_report", {"options": {"volume_window_hours": 0}}, "options.volume_window_hours"),
@@ -195,7 +197,12 @@ def test_a_value_of_the_right_type_that_means_nothing_is_refused(
             "options.levels",
             "include_sections, volume_window_hours, orderbook_levels",
         ),
-        (requests.ReportRequest, {"options": {"include_sections": [1]}}, "options.include_sections[0]", "text"),
+        (
+            requests.ReportRequest,
+            {"options": {"include_sections": [1]}},
+            "options.include_sections[0]",
+            ", ".join(sorted(SECTIONS)),
+        ),
         (requests.Request, {"symbol": None}, "symbol", "no fields"),
     ],
 )
@@ -204,6 +211,10 @@ def test_what_is_allowed_is_told_in_words(kind: Any, change: dict[str, Any], fie
     with pytest.raises(InvalidRequest) as refused:
         request_of(kind, given)
     assert (refused.value.field, refused.value.allowed) == (field, allowed)
+
+
+def test_the_sections_that_may_be_asked_for_are_those_of_the_report():
+    assert get_args(requests.Section) == tuple(SECTIONS)
 
 
 def test_other_names_of_a_field_are_the_field():

@@ -109,7 +109,7 @@ def door_named(error: str) -> Door:
 
 def failure_of(error: LeadlineError) -> Failure:
     """As it is told at every door."""
-    fields = {name: getattr(error, name) for name in door_of(error).fields}
+    fields = {name: getattr(error, name, None) for name in door_of(error).fields}
     return Failure(error=type(error).__name__, message=str(error), retryable=error.retryable, fields=fields)
 
 

@@ -25,9 +25,13 @@ MaxAge = Annotated[
 ]
 Window = Annotated[int, Meta(ge=10, le=300, description="Length of the window that ends now, s.")]
 Hours = Annotated[int, Meta(ge=1, le=168, description="Length of the window that ends now, h.")]
-Decimal = Annotated[str, Meta(description="A decimal number, as text.", max_length=40, pattern=r"^[0-9.eE+-]+$")]  # ASCII alone
+Decimal = Annotated[  # ASCII digits alone
+    str,
+    Meta(description="A decimal number, as text.", max_length=40, pattern=r"^[+-]?[0-9]*\.?[0-9]+([eE][+-]?[0-9]+)?$"),
+]
 Amount = Decimal | float
 
+SYMBOL_MAX = 32  # characters, without the spaces around it
 SECOND_MAX = 9_999_999_999  # unix s; more is most likely milliseconds
 
 R = TypeVar("R", bound="Request")
@@ -122,10 +126,21 @@ class HistoryRequest(SymbolRequest, frozen=True, kw_only=True):
     cursor: Annotated[int, Meta(ge=0, le=SECOND_MAX, description="Where an earlier answer said to go on.")] | None = None
 
 
+Section = Literal[
+    "price_overview",
+    "orderbook_metrics",
+    "liquidity_analysis",
+    "market_microstructure",
+    "market_anomalies",
+    "microstructure_health",
+    "data_health",
+]
+
+
 class ReportOptions(Request, frozen=True, kw_only=True):
     """What the report holds."""
 
-    include_sections: list[str] | None = None
+    include_sections: Annotated[list[Section], Meta(max_length=7)] | None = None
     volume_window_hours: Hours = 24
     orderbook_levels: Annotated[int, Meta(ge=1, le=100, description="Rows of the ladder a side.")] = 20
 
@@ -180,9 +195,32 @@ def request_of(kind: type[R], arguments: Any, *, lax: bool = False) -> R:
     if not isinstance(arguments, dict):
         raise InvalidRequest("arguments", f"{type(arguments).__name__}", "an object")
     try:
-        return msgspec.convert(_plain(kind, arguments), kind, strict=not lax)
+        request = msgspec.convert(_plain(kind, arguments), kind, strict=not lax)
     except msgspec.ValidationError as error:
         raise _refused(kind, str(error)) from error
+    except UnicodeEncodeError as error:  # half of a surrogate pair; which field has it, the library does not say
+        field = next((name for name, value in arguments.items() if not _is_unicode(value)), "arguments")
+        raise InvalidRequest(_printable(field[:FIELD_SHOWN]), "not Unicode text", "UTF-8") from error
+    symbol = getattr(request, "symbol", None)
+    if symbol is not None and not _is_symbol(symbol):
+        raise InvalidRequest("symbol", "no name of a symbol", "1-32 printable characters without ':' and white space")
+    return request
+
+
+def _is_unicode(value: Any) -> bool:
+    try:
+        msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_symbol(text: str) -> bool:
+    """Whether it may be looked up: what is upper-cased to ASCII though it is not (long s, ligatures) would find another one."""
+    name = text.strip()
+    disguised = name.upper().isascii() and not name.isascii()
+    fits = 1 <= len(name) <= SYMBOL_MAX and name.isprintable() and not any(sign == ":" or sign.isspace() for sign in name)
+    return fits and not disguised
 
 
 def _plain(kind: type[Request], arguments: dict[str, Any]) -> dict[str, Any]:
@@ -190,10 +228,11 @@ def _plain(kind: type[Request], arguments: dict[str, Any]) -> dict[str, Any]:
     plain = dict(arguments)
     for name, others in ALIASES.get(kind, {}).items():
         given = {other: plain.pop(other) for other in (name, *others) if other in plain}
-        if len({repr(value) for value in given.values()}) > 1:
+        values = list(given.values())
+        if any(type(value) is not type(values[0]) or value != values[0] for value in values[1:]):
             raise InvalidRequest(name, f"given as {', '.join(given)} with different values", "one of them")
         if given:
-            plain[name] = next(iter(given.values()))
+            plain[name] = values[0]
     return plain
 
 
@@ -203,11 +242,16 @@ def _refused(kind: type[Request], said: str) -> InvalidRequest:
     place = path[1] if path else ""
     if unknown := _UNKNOWN.search(said):
         field = f"{place}.{unknown[1]}" if place else unknown[1]
-        return InvalidRequest(field[:FIELD_SHOWN], "unknown field", _allowed(_type_at(kind, place)))
+        return InvalidRequest(_printable(field[:FIELD_SHOWN]), "unknown field", _allowed(_type_at(kind, place)))
     if missing := _MISSING.search(said):
         return InvalidRequest(missing[1], "missing", "required")
-    why = "not a decimal number" if "matching regex" in said else _PATH.sub("", said)[:WHY_SHOWN]
+    why = "not a decimal number" if "matching regex" in said else _printable(_PATH.sub("", said)[:WHY_SHOWN])
     return InvalidRequest(place or "arguments", why, _allowed(_type_at(kind, place)))
+
+
+def _printable(text: str) -> str:
+    """What a caller wrote, as one line: nothing in it moves a cursor or begins a header."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 def _type_at(kind: type[Request], place: str) -> inspect.Type:
