@@ -5,54 +5,36 @@ Exit status 0: every client that could be installed connected, synchronised, sho
 
 import argparse
 import contextlib
-import hashlib
 import http.client
 import json
 import os
 import queue
-import shutil
 import subprocess
 import sys
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from standin_clients.compare import Line, Tally, Truth, trade_differences
+from standin_clients.environments import Environments, NotInstalled
+from standin_clients.running import Address, forward, standin
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 CACHE = ROOT / ".venv-clients"
+ENVIRONMENTS = Environments(HERE / "requirements", CACHE)
 CLIENTS = ("python_binance", "unicorn", "ccxt", "cryptofeed", "binance_sdk_spot", "binance_connector")
 TLS_ONLY = ("cryptofeed",)
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 HEAD = ("client", "version", "connected", "synchronised", "books", "resyncs", "tickers", "trades", "differences", "verdict")
 
-INSTALL_S = 600  # cryptofeed is compiled
-START_S = 60  # a stand-in with a warm market
 GRACE_S = 30  # a client that has not ended so long after its time is killed
 JUDGE_S = 120  # for the lines that are still unjudged then
 LAG_S = 10  # aggTrades lag the stream, 2 s at most
 PAGE = 1000
-
-
-class NotInstalled(Exception):
-    """A client cannot be had here; the text says why."""
-
-
-class Address(NamedTuple):
-    """Of a stand-in; `tls` and `cert` empty where it has none."""
-
-    rest: str
-    tls: str = ""
-    cert: str = ""
-
-    @property
-    def ws(self) -> str:
-        """Base of the streams."""
-        return self.rest.replace("http://", "ws://", 1)
 
 
 def main() -> int:
@@ -67,11 +49,11 @@ def main() -> int:
     absent: dict[str, str] = {}
     for name in names:
         try:
-            install(name)
+            ENVIRONMENTS.install(name)
         except NotInstalled as error:
             absent[name] = f"NOT INSTALLED: {error}"
     tallies: dict[str, Tally] = {}
-    with contextlib.nullcontext(Address(given.url, given.tls, given.cert)) if given.url else standin() as address:
+    with contextlib.nullcontext(Address(given.url, given.tls, given.cert)) if given.url else standin(SYMBOLS) as address:
         for name in names:
             if name not in absent and name in TLS_ONLY and not address.tls:
                 absent[name] = "NOT RUN: no TLS address"
@@ -80,82 +62,7 @@ def main() -> int:
     return report(names, absent, tallies)
 
 
-# Environments ----------------------------------------------------------------
-
-
-def python_of(name: str) -> Path:
-    return CACHE / name / "bin" / "python"
-
-
-def install(name: str) -> None:
-    """An environment as its requirement files say; made anew when they, the place or the Python change. Raises NotInstalled."""
-    files = [path for end in ("-build.txt", ".txt") if (path := HERE / "requirements" / (name + end)).exists()]
-    key = hashlib.sha256(b"".join(path.read_bytes() for path in files) + f"{CACHE} {sys.version}".encode()).hexdigest()[:16]
-    stamp = CACHE / name / f".installed-{key}"
-    if stamp.exists():
-        return
-    print(f"{name}: installing", flush=True)
-    CACHE.mkdir(exist_ok=True)
-    shutil.rmtree(CACHE / name, ignore_errors=True)
-    run([sys.executable, "-m", "venv", str(CACHE / name)])
-    for path in files:  # what builds a client is pinned too, so it needs no isolation, which would fetch without hashes
-        pip = [str(python_of(name)), "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
-        run([*pip, "--no-build-isolation", "--require-hashes", "-r", str(path)])
-    stamp.touch()
-
-
-def run(command: list[str]) -> None:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_S, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise NotInstalled(f"took more than {INSTALL_S} s") from error
-    if "DO NOT MATCH THE HASHES" in done.stderr:  # not a client that cannot be had, but one that nobody should run
-        raise SystemExit(f"standin_clients: {done.stderr}")
-    if done.returncode:
-        told = [text for text in done.stderr.splitlines() if text.strip().lower().startswith("error")]
-        raise NotInstalled((told or done.stderr.splitlines() or [f"status {done.returncode}"])[-1].strip())
-
-
 # The stand-in ----------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def standin() -> Iterator[Address]:
-    """A stand-in of our own. It ends with its standard input, so it cannot outlive this process."""
-    options = ["--symbols", ",".join(SYMBOLS), "--port", "0", "--tls-port", "0", "--attached"]
-    command = [sys.executable, "-m", "leadline", "standin", *options]
-    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin and process.stdout
-    try:
-        lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        threading.Thread(target=forward, args=(process.stdout, lines), daemon=True).start()
-        yield started(lines)
-    finally:
-        process.stdin.close()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def forward(stream: Iterable[str], lines: "queue.SimpleQueue[str | None]") -> None:
-    """Each line as it comes, then None."""
-    for text in stream:
-        lines.put(text)
-    lines.put(None)
-
-
-def started(lines: "queue.SimpleQueue[str | None]") -> Address:
-    """From the start line: `standin listening on http://HOST:PORT origin=.. [tls=https://.. cert=..]`."""
-    until = time.monotonic() + START_S
-    with contextlib.suppress(queue.Empty):
-        while text := lines.get(timeout=max(0.01, until - time.monotonic())):
-            words = text.split()
-            if rest := next((word for word in words if word.startswith("http://")), None):
-                fields = dict(word.split("=", 1) for word in words if "=" in word)
-                return Address(rest, fields.get("tls", ""), fields.get("cert", ""))
-    raise SystemExit("standin_clients: the stand-in did not start")
 
 
 class Exchange:
@@ -220,7 +127,12 @@ def judge(name: str, address: Address, seconds: float) -> Tally:
 def shown(name: str, address: Address, seconds: float, log: Path) -> Iterator[Line]:
     """The lines of a client's script. It is killed when it does not end, and lines that come after JUDGE_S are not waited for."""
     options = {"rest": address.rest, "ws": address.ws, "tls": address.tls, "symbols": ",".join(SYMBOLS), "seconds": seconds}
-    command = [str(python_of(name)), "-m", f"standin_clients.{name}", *(f"--{key}={value}" for key, value in options.items())]
+    command = [
+        str(ENVIRONMENTS.python_of(name)),
+        "-m",
+        f"standin_clients.{name}",
+        *(f"--{key}={value}" for key, value in options.items()),
+    ]
     trust = {"SSL_CERT_FILE": address.cert, "REQUESTS_CA_BUNDLE": address.cert} if address.cert else {}
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     with log.open("w") as errors:
