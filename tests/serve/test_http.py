@@ -300,7 +300,8 @@ def test_the_listing_and_the_description_are_the_table():
                 Draft202012Validator.check_schema(row["input_schema"])
                 Draft202012Validator.check_schema(row["output_schema"])
             _, api = await _status(client, "/openapi.json")
-            assert set(api["paths"]) == {f"/api/tools/{tool.name}" for tool in TOOLS}
+            others = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/api/tools"}
+            assert set(api["paths"]) == others | {f"/api/tools/{tool.name}" for tool in TOOLS}
             assert "$ref" not in json.dumps(api)
             for name, question in QUESTIONS.items():
                 post = api["paths"][f"/api/tools/{name}"]["post"]
@@ -310,6 +311,72 @@ def test_the_listing_and_the_description_are_the_table():
                 refused = post["responses"]["400"]["content"]["application/json"]["schema"]
                 _, _, told = await client.tool(name, {"nonsense": 1})
                 Draft202012Validator(refused).validate(told)
+
+    run(check())
+
+
+REFUSALS = {400, 403, 404, 413, 421, 429, 500, 502, 503, 504}
+
+
+def test_every_status_that_a_question_may_meet_is_described_with_its_headers():
+    """By hand: the failures above, what the guard refuses, 401 where a token is set. Retry-After is always there with 429."""
+
+    async def check() -> None:
+        for token in ("", "secret"):
+            async with web(Rules(token=token)) as client:
+                _, _, api = await client.ask("GET", "/openapi.json", headers={"Authorization": "Bearer secret"})
+                for tool in TOOLS:
+                    post = api["paths"][f"/api/tools/{tool.name}"]["post"]
+                    wanted = {200, *REFUSALS, *({401} if token else ())}
+                    assert {int(status) for status in post["responses"]} == wanted
+                    assert post["responses"]["429"]["headers"]["Retry-After"]["required"] is True
+                    assert post["responses"]["503"]["headers"]["Retry-After"]["required"] is False
+                    assert post.get("security") == ([{"token": []}] if token else None)
+                for path in ("/healthz", "/readyz"):
+                    assert "security" not in api["paths"][path]["get"]
+                assert ("components" in api) == bool(token)
+        assert {status for _, status, _, _ in FAILURES} <= REFUSALS
+
+    run(check())
+
+
+def test_a_question_without_a_body_is_described_as_one_where_no_field_is_required():
+    async def check() -> None:
+        async with web() as client:
+            _, api = await _status(client, "/openapi.json")
+            for tool in TOOLS:
+                body = api["paths"][f"/api/tools/{tool.name}"]["post"]["requestBody"]
+                status, _, told = await client.ask("POST", f"/api/tools/{tool.name}")
+                missing = status == 400 and told["fields"]["why"] == "missing"
+                assert body["required"] is missing, tool.name
+
+    run(check())
+
+
+def test_the_other_paths_answer_as_they_are_described():
+    async def check() -> None:
+        for starting in (False, True):
+            async with web(starting=starting) as client:
+                _, api = await _status(client, "/openapi.json")
+                for path in set(api["paths"]) - {f"/api/tools/{tool.name}" for tool in TOOLS}:
+                    status, headers, told = await client.ask("GET", path)
+                    [(media_type, said)] = api["paths"][path]["get"]["responses"][str(status)]["content"].items()
+                    assert headers["Content-Type"].partition(";")[0] == media_type, path
+                    Draft202012Validator(said["schema"]).validate(told if media_type == "application/json" else str(told))
+
+    run(check())
+
+
+def test_what_is_said_beside_a_reference_is_kept():
+    """`options` of a report has a default, which a reference alone would not say."""
+
+    async def check() -> None:
+        async with web() as client:
+            _, api = await _status(client, "/openapi.json")
+            body = api["paths"]["/api/tools/generate_market_report"]["post"]["requestBody"]
+            options = body["content"]["application/json"]["schema"]["properties"]["options"]
+            assert options["default"] == {"include_sections": None, "volume_window_hours": 24, "orderbook_levels": 20}
+            assert options["properties"]["volume_window_hours"]["maximum"] == 168
 
     run(check())
 

@@ -21,6 +21,7 @@ from leadline.serve import bounded
 from leadline.serve.dispatch import Dispatcher, Outcome
 from leadline.serve.errors import Failure, door_of, failure_of, retry_after_s
 from leadline.serve.guard import Guard, Rules
+from leadline.serve.openapi import description
 from leadline.serve.schemas import input_schema, output_schema
 from leadline.serve.tools import TOOLS
 
@@ -73,7 +74,7 @@ def http_app(
         return Response(data, media_type="application/json")
 
     async def openapi(_: Request) -> Response:
-        return _json(description())
+        return _json(description(token=bool(rules.token)))
 
     routes = [
         Route("/healthz", healthz),
@@ -110,46 +111,6 @@ def readiness(dispatcher: Dispatcher, now_s: int, *, live_only: bool) -> Readine
             wrong.append(f"{symbol} was not stored for {STORED_S_MAX} s")
     reason = "; ".join(wrong) or (None if rows else "no symbol is followed")
     return Readiness(ready=reason is None, reason=reason, symbols=rows)
-
-
-def description() -> dict[str, Any]:
-    """OpenAPI 3.1 of the tools."""
-    failure = {"description": "No answer; `error` is the class.", "content": {"application/json": {"schema": _failure_schema()}}}
-    paths: dict[str, Any] = {}
-    for tool in TOOLS:
-        answer = {"description": "The answer.", "content": {"application/json": {"schema": _inlined(output_schema(tool.result))}}}
-        paths[f"/api/tools/{tool.name}"] = {
-            "post": {
-                "operationId": tool.name,
-                "summary": tool.help,
-                "requestBody": {"content": {"application/json": {"schema": _inlined(input_schema(tool.request))}}},
-                "responses": {"200": answer, **{str(status): failure for status in (400, 404, 429, 500, 502, 503, 504)}},
-            }
-        }
-    return {"openapi": "3.1.0", "info": {"title": "Leadline", "version": __version__}, "paths": paths}
-
-
-def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
-    """As it stands alone: its own `$defs`, by an anchor that does not depend on where it is put."""
-    return {**schema, "$schema": "https://json-schema.org/draft/2020-12/schema"} if "$defs" not in schema else _expanded(schema)
-
-
-def _expanded(schema: dict[str, Any]) -> dict[str, Any]:
-    defs = schema["$defs"]
-
-    def walk(node: Any) -> Any:
-        if isinstance(node, dict):
-            if "$ref" in node:
-                return walk(defs[node["$ref"].rsplit("/", 1)[-1]])
-            return {name: walk(value) for name, value in node.items() if name != "$defs"}
-        return [walk(one) for one in node] if isinstance(node, list) else node
-
-    found: dict[str, Any] = walk(schema)
-    return found
-
-
-def _failure_schema() -> dict[str, Any]:
-    return _inlined(output_schema(Failure))
 
 
 def _listing(name: str) -> dict[str, Any]:
