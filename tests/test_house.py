@@ -1,6 +1,7 @@
 """The house around the code: what is tracked, pinned, licensed and promised in words."""
 
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -21,8 +22,8 @@ PINNED = {
     "dev.txt": PROJECT["dependency-groups"]["dev"],
     "bench.txt": PROJECT["dependency-groups"]["bench"],
 }
-
-LOCK_FILES = {"uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "package-lock.json", "yarn.lock"}  # they record addresses
+OF_CLIENTS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("*_clients/requirements/*.txt"))
+LOCK_FILES = {"uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "yarn.lock"}  # they record addresses
 PIN = re.compile(r"([A-Za-z0-9._-]+)==([^\s;\\]+)( ; [^\\]+)?( \\)?")
 HASH = re.compile(r"    --hash=sha256:[0-9a-f]{64}( \\)?")
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "STYLE.md", "CONTRIBUTING.md", "CHANGELOG.md")
@@ -66,9 +67,9 @@ def read_pins(name: str) -> dict[str, list[str]]:
     return pins((ROOT / "requirements" / name).read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("name", PINNED)
+@pytest.mark.parametrize("name", [*(f"requirements/{name}" for name in PINNED), *OF_CLIENTS])
 def test_requirements_are_pins_with_hashes_and_nothing_else(name: str):
-    text = (ROOT / "requirements" / name).read_text(encoding="utf-8")
+    text = (ROOT / name).read_text(encoding="utf-8")
     assert pins(text)
     assert "==" not in re.sub(rf"(?m)^{PIN.pattern}\n{HASH.pattern}$", "", text), "a pin without a hash"
 
@@ -109,6 +110,16 @@ def test_the_three_files_name_the_same_versions():
 
 def test_no_lock_file_is_tracked():
     assert [path.name for path in tracked() if path.name in LOCK_FILES or re.fullmatch(r"pylock(\..+)?\.toml", path.name)] == []
+
+
+def test_a_lock_of_npm_has_a_hash_for_each_package_and_no_address():
+    """npm's is the one lock file that can do without addresses: omit-lockfile-registry-resolved."""
+    found = [path for path in tracked() if path.name == "package-lock.json"]
+    assert found
+    for path in found:
+        for name, package in json.loads(path.read_text(encoding="utf-8"))["packages"].items():
+            assert "resolved" not in package, (path, name)
+            assert name == "" or package["integrity"].startswith("sha512-"), (path, name)
 
 
 # What stands in the files --------------------------------------------------------

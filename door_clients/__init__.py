@@ -1,0 +1,1 @@
+"""Other people's clients against the doors of a running service; see README.md."""
