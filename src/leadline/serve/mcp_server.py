@@ -145,8 +145,8 @@ def _refused(failure: Failure) -> types.CallToolResult:
     )
 
 
-def _invalid_params(failure: Failure) -> MCPError:
-    return MCPError(types.INVALID_PARAMS, failure.message, msgspec.to_builtins(failure))
+def _invalid_params(failure: Failure, **beside: str) -> MCPError:
+    return MCPError(types.INVALID_PARAMS, failure.message, msgspec.to_builtins(failure) | beside)
 
 
 # Resources -------------------------------------------------------------------
@@ -182,7 +182,7 @@ class _Resources:
 
     async def read(self, _: Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
         uri = str(params.uri)
-        found = await _told(resources.read(self._asks, uri, transport=TRANSPORT, bytes_max=self._bytes_max))
+        found = await _told(resources.read(self._asks, uri, transport=TRANSPORT, bytes_max=self._bytes_max), uri=uri)
         content = types.TextResourceContents(uri=uri, mime_type=found.mime_type, text=found.text)
         return types.ReadResourceResult(contents=[content])
 
@@ -246,12 +246,12 @@ class _Completions:
         return [str(row["symbol"]) for row in found.plain["symbols"]]
 
 
-async def _told(asked: Awaitable[Any]) -> Any:
-    """A name that is none, or a question without an answer, in the words of the protocol."""
+async def _told(asked: Awaitable[Any], **beside: str) -> Any:
+    """A name that is none, or a question without an answer, in the words of the protocol. beside: what it wants to find there."""
     try:
         return await asked
     except LeadlineError as error:
-        raise _invalid_params(failure_of(error)) from error
+        raise _invalid_params(failure_of(error), **beside) from error
     except Failed as failed:
         code = types.INVALID_PARAMS if failed.door.http in {400, 404} else types.INTERNAL_ERROR
-        raise MCPError(code, failed.failure.message, msgspec.to_builtins(failed.failure)) from failed
+        raise MCPError(code, failed.failure.message, msgspec.to_builtins(failed.failure) | beside) from failed
