@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from standin_clients.environments import NotInstalled
 
-from door_clients import buf, grpc_js, grpcurl, schemathesis
+from door_clients import buf, conformance, grpc_js, grpcurl, inspector, mcp_sdk, schemathesis
 from door_clients.checks import Checks
 from door_clients.doors import Doors, doors
 from door_clients.installs import CACHE, folder_of, install, node, programs_of, version_of
@@ -20,6 +20,9 @@ CLIENTS: dict[str, Callable[[Doors], Checks]] = {
     "buf": lambda found: buf.check(programs_of("buf"), found),
     "grpcurl": lambda found: grpcurl.check(programs_of("grpcurl"), found),
     "grpc_js": lambda found: grpc_js.check(node(), folder_of("grpc_js"), found),
+    "mcp_sdk": mcp_sdk.check,
+    "inspector": lambda found: inspector.check(node(), folder_of("inspector"), found),
+    "conformance": lambda found: conformance.check(node(), folder_of("conformance"), found),
     "schemathesis": lambda found: schemathesis.check(programs_of("schemathesis"), found),
 }
 HEAD = ("client", "version", "checks", "failed", "seconds", "verdict")

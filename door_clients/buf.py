@@ -30,7 +30,8 @@ class Buf:
         return Answered(said["code"].upper(), None, said.get("message", ""))
 
     def read(self, method: str, message: Any, count: int) -> list[Any]:
-        return original(documents([*self._command, "-d", json.dumps(message), f"{self._address}/{method}"], count))
+        found = documents([*self._command, "-d", json.dumps(message), f"{self._address}/{method}"], count)
+        return [original(one) for one in found]
 
 
 def check(bin_folder: Path, doors: Doors) -> Checks:

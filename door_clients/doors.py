@@ -49,6 +49,11 @@ class Doors(NamedTuple):
         assert status == 200, f"no truth of {symbol} at {update_id}: {status} {answer}"
         return answer
 
+    def for_children(self) -> dict[str, str]:
+        """What a `leadline mcp` that a client starts has to be told, since clients do not hand on their own environment."""
+        ours = {name: value for name, value in os.environ.items() if name == "PYTHONPATH"}
+        return {"LEADLINE_HTTP_BIND": self.http, **ours}
+
     def complaints(self) -> list[str]:
         """Lines of level ERROR in the log: no client may bring them about."""
         return [line for line in self.log.read_text().splitlines() if '"level":"ERROR"' in line or "Traceback" in line]

@@ -1,5 +1,6 @@
 """Where clients come from: hashed requirement files (Python), locked packages with integrity hashes (Node), nothing global."""
 
+import importlib.metadata
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ HERE = Path(__file__).resolve().parent
 CACHE = HERE.parent / ".venv-doors"
 PYTHON = Environments(HERE / "requirements", CACHE)
 NPM = HERE / "npm"
+OURS = {"mcp_sdk": "mcp"}  # packages that the service itself is made with
 
 
 def folder_of(name: str) -> Path:
@@ -29,6 +31,8 @@ def node() -> Path:
 
 def install(name: str) -> None:
     """Once for each change of its files. Raises NotInstalled."""
+    if name in OURS:
+        return
     if not (NPM / name).is_dir():
         PYTHON.install(name)
         return
@@ -51,6 +55,8 @@ def install(name: str) -> None:
 
 def version_of(name: str) -> str:
     """As it is pinned."""
+    if name in OURS:
+        return importlib.metadata.version(OURS[name])
     if (NPM / name).is_dir():
         wanted = json.loads((NPM / name / "package.json").read_text())["dependencies"]
         return str(next(iter(wanted.values())))

@@ -7,7 +7,7 @@ import queue
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,7 +62,7 @@ def documents(command: Sequence[object], count: int, *, end_s: float = END_S) ->
     return found
 
 
-def _documents(command: list[str], end_s: float) -> Iterator[Any]:
+def _documents(command: list[str], end_s: float) -> Generator[Any, None, None]:
     process = subprocess.Popen(
         command, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )

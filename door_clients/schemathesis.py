@@ -8,7 +8,7 @@ from door_clients.doors import Doors
 from door_clients.programs import ran
 
 RULES = Path(__file__).resolve().parent / "rules"
-EXAMPLES = 16  # of each question, beside one for each edge of its schema
+EXAMPLES = 12  # of each question, beside one for each edge of its schema
 RATE = "45/s"  # the door lets a client make 100 requests at once, and 50 a second
 SEED = 7  # the same requests each time
 END_S = 180
