@@ -1,4 +1,4 @@
-"""`leadline mcp` as an assistant runs it: a child process on pipes, over a running service, over none, and with feeds of its own."""
+"""`leadline mcp` as assistants run it: a child process on pipes, over a running service, over none, with feeds of its own."""
 
 import asyncio
 import json
@@ -27,7 +27,9 @@ from leadline.standin.server import StandIn
 COMMAND = [sys.executable, "-m", "leadline", "mcp"]
 ENVIRON = {key: value for key, value in os.environ.items() if not key.startswith("LEADLINE_")}
 HELLO = {
-    **{"jsonrpc": "2.0", "id": 1, "method": "initialize"},
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
     "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}},
 }
 

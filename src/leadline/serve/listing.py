@@ -15,6 +15,7 @@ from leadline.serve.schemas import input_schema, output_schema
 from leadline.serve.tools import TOOLS, Tool
 
 SHORT = {"symbol": "e.g. BTCUSDT"}
+LEFT_OUT = {"anyOf", "title", "minLength", "maxLength", "maxItems", "pattern"}
 
 
 class Offer(Struct, frozen=True):
@@ -55,12 +56,12 @@ def short_output(tool: Tool) -> dict[str, Any] | None:
 
 
 def _short(name: str, field: dict[str, Any], defs: dict[str, Any]) -> dict[str, Any]:
-    """Null is the default where it is allowed, so it need not be listed; a length is for us to check."""
+    """Null is the default where it is allowed, so it need not be listed; lengths and patterns are for us to check."""
     if "$ref" in field:
         field = defs[field["$ref"].rsplit("/", 1)[-1]]
     options = [option for option in field.get("anyOf", [field]) if option.get("type") != "null"]
     if len(options) == 1:
-        short = {key: value for key, value in {**field, **options[0]}.items() if key not in {"anyOf", "maxLength", "title"}}
+        short = {key: value for key, value in {**field, **options[0]}.items() if key not in LEFT_OUT}
         if "properties" in short:
             inner = {one: _short(one, value, defs) for one, value in short["properties"].items()}
             short = {"type": "object", "properties": inner, "additionalProperties": False}
