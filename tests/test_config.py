@@ -9,6 +9,7 @@ import pytest
 from leadline import cli, config
 from leadline.config import Loaded, Settings, flat, load, reference
 from leadline.core.errors import InvalidRequest
+from leadline.serving import binds_of
 
 SOURCE = Path(config.__file__).parent
 
@@ -36,6 +37,10 @@ VALUES: dict[str, list[tuple[Any, Any]]] = {
     "mcp.legacy_sse": [(False, False), ("true", True), (False, False)],
     "mcp.search_fetch": [(True, True), ("false", False), (True, True)],
     "auth.token": [("a", "a"), ("b", "b"), ("c", "c")],
+    "auth.issuer": [("https://a", "https://a"), ("http://localhost:1", "http://localhost:1"), ("", "")],
+    "auth.jwks_url": [("https://a", "https://a"), ("http://127.0.0.1/k", "http://127.0.0.1/k"), ("", "")],
+    "auth.resource": [("https://a/mcp", "https://a/mcp"), ("http://b", "http://b"), ("", "")],
+    "auth.scopes": [(["a"], ("a",)), ("a, b", ("a", "b")), (["c"], ("c",))],
     "analytics.memory_mb": [(64, 64), ("65", 65), (66, 66)],
     "log.format": [("json", "json"), ("text", "text"), ("auto", "auto")],
     "log.level": [("DEBUG", "DEBUG"), ("WARN", "WARN"), ("ERROR", "ERROR")],
@@ -235,3 +240,35 @@ def _told(found: Loaded, capsys: pytest.CaptureFixture[str]) -> list[str]:
     finally:
         root.handlers[:], root.level = before
     return capsys.readouterr().err.splitlines()
+
+
+@pytest.mark.parametrize("key", ["auth.issuer", "auth.jwks_url"])
+@pytest.mark.parametrize("url", ["http://a.example", "http://localhost.evil.example/k", "ftp://a", "a"])
+def test_what_decides_who_comes_in_is_not_fetched_in_the_open(key: str, url: str):
+    assert refused(flags={key: url}).field == key
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"auth.issuer": "https://a"}, "auth.jwks_url"),
+        ({"auth.issuer": "https://a", "auth.jwks_url": "https://a/k"}, "auth.resource"),
+    ],
+)
+def test_an_authorization_server_is_set_whole(given: dict[str, str], field: str):
+    settings = load(given, environ={}).settings
+    with pytest.raises(InvalidRequest) as caught:
+        binds_of(settings)
+    assert caught.value.field == field
+
+
+def test_the_resource_of_tokens_is_where_assistants_reach_us():
+    flags = {"auth.issuer": "https://a", "auth.jwks_url": "https://a/k", "auth.scopes": "x, y"}
+    for more, resource in (
+        ({"http.public_url": "https://books.example/"}, "https://books.example/mcp"),
+        ({"http.public_url": "https://books.example", "auth.resource": "https://other.example"}, "https://other.example"),
+    ):
+        oauth = binds_of(load({**flags, **more}, environ={}).settings).rules.oauth
+        assert oauth is not None
+        assert (oauth.issuer, oauth.jwks_url, oauth.resource, oauth.scopes) == ("https://a", "https://a/k", resource, ("x", "y"))
+    assert binds_of(load({}, environ={}).settings).rules.oauth is None

@@ -72,6 +72,7 @@ WHERE: dict[str, tuple[str, ...]] = {  # a library, and the only places that kno
     "grpc": ("serve/",),
     "google": ("serve/",),
     "mcp": ("serve/",),
+    "jwt": ("serve/signed_tokens.py",),
     "typer": ("cli.py",),
     "leadline.core.book": ("core/",),  # everyone else sees frozen records
     "leadline.core.sync.BookSync": ("core/", "service/feed.py"),

@@ -100,12 +100,33 @@ class Mcp(Struct, frozen=True, forbid_unknown_fields=True):
     search_fetch: Annotated[bool, Meta(description="list `search` and `fetch`, for hosts that know no other tools")] = False
 
 
+_SAFE_URL = r"^(https://.+|http://(127\.0\.0\.1|localhost)[:/].*)?$"
+
+
 class Auth(Struct, frozen=True, forbid_unknown_fields=True):
     """Who may ask."""
 
     token: Annotated[
         str, Meta(description="bearer token of both doors, health aside; empty: none is asked for; never printed")
     ] = ""
+    issuer: Annotated[
+        str,
+        Meta(
+            pattern=_SAFE_URL,
+            description="OAuth 2.0 authorization server whose tokens both doors take, beside the fixed one; empty: of none",
+        ),
+    ] = ""
+    jwks_url: Annotated[
+        str, Meta(pattern=_SAFE_URL, description="where the issuer's public keys are; needed with `auth.issuer`")
+    ] = ""
+    resource: Annotated[
+        str,
+        Meta(
+            pattern="^(https?://.+)?$",
+            description="our address, which a token names in `aud`; empty: `http.public_url` with /mcp behind it",
+        ),
+    ] = ""
+    scopes: Annotated[tuple[str, ...], Meta(description="scopes that a token must have, all of them")] = ()
 
 
 class Analytics(Struct, frozen=True, forbid_unknown_fields=True):
@@ -231,7 +252,7 @@ def _built(values: dict[str, Any]) -> Settings:
         for section in sections:
             place = place.setdefault(section, {})
         place[name] = value
-    for section, name in (("http", "allowed_hosts"), ("http", "allowed_origins"), ("mcp", "toolsets")):
+    for section, name in (("http", "allowed_hosts"), ("http", "allowed_origins"), ("mcp", "toolsets"), ("auth", "scopes")):
         if isinstance(given := nested.get(section, {}).get(name), str):
             nested[section][name] = [item.strip() for item in given.split(",") if item.strip()]
     if "symbols" in nested:

@@ -10,11 +10,13 @@ from collections.abc import Callable, Sequence
 from leadline import app
 from leadline.clock import Clock, SystemClock
 from leadline.config import Settings
+from leadline.core.errors import InvalidRequest
 from leadline.exchange.binance.stream import ConnectionStatus
 from leadline.serve.dispatch import Dispatcher
 from leadline.serve.doors import Binds, Doors
 from leadline.serve.guard import Rules
 from leadline.serve.listing import Offer
+from leadline.serve.tokens import OAuth
 
 log = logging.getLogger("leadline.serve")
 
@@ -59,11 +61,11 @@ async def serve(
 
 
 def binds_of(settings: Settings) -> Binds:
-    """What the doors need of the settings."""
+    """What the doors need of the settings. Raises InvalidRequest for settings that do not go together."""
     return Binds(
         settings.grpc.bind,
         settings.http.bind,
-        Rules(settings.http.allowed_hosts, settings.http.allowed_origins, settings.auth.token),
+        Rules(settings.http.allowed_hosts, settings.http.allowed_origins, settings.auth.token, _oauth(settings)),
         Offer(
             settings.mcp.toolsets,
             settings.mcp.max_result_bytes,
@@ -71,6 +73,18 @@ def binds_of(settings: Settings) -> Binds:
         ),
         legacy_sse=settings.mcp.legacy_sse,
     )
+
+
+def _oauth(settings: Settings) -> OAuth | None:
+    """Raises InvalidRequest for an authorization server that is set by half."""
+    if not settings.auth.issuer:
+        return None
+    if not settings.auth.jwks_url:
+        raise InvalidRequest("auth.jwks_url", "empty", "the address of the public keys of auth.issuer")
+    resource = settings.auth.resource or (settings.http.public_url and settings.http.public_url.rstrip("/") + "/mcp")
+    if not resource:
+        raise InvalidRequest("auth.resource", "empty", "our address, or http.public_url")
+    return OAuth(settings.auth.issuer, settings.auth.jwks_url, resource, settings.auth.scopes)
 
 
 class _Watched:

@@ -21,6 +21,7 @@ from tests.serve.market import BTC, House, until
 from leadline.core.errors import InvalidRequest
 from leadline.serve.grpc_server import HEALTH_S
 from leadline.serve.proto import market_data_pb2, provider_pb2, provider_pb2_grpc
+from leadline.serve.tokens import Tokens
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -196,7 +197,7 @@ def test_without_the_token_nobody_comes_in_but_whoever_asks_for_health(metadata:
     async def check() -> None:
         house = House()
         house.go_live()
-        async with house.open(token="geheim") as door:
+        async with house.open(tokens=Tokens(house.clock, "geheim")) as door:
             calls = (
                 door.provider.ListCapabilities(Empty(), metadata=metadata),
                 door.data.GetBook(market_data_pb2.BookRequest(symbol=BTC), metadata=metadata),

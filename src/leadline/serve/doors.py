@@ -21,13 +21,14 @@ from leadline.serve.http import http_app, readiness
 from leadline.serve.listing import Offer
 from leadline.serve.mcp_door import McpDoor
 from leadline.serve.metrics import Scrape, Watched
+from leadline.serve.tokens import Tokens, metadata_routes
 from leadline.service.fanout import Hub
 
 GRACE_S = 3
 
 
 class Binds(Struct, frozen=True):
-    """Where to listen, HOST:PORT; empty: that door stays closed. rules: who may come in by HTTP; its token is gRPC's too.
+    """Where to listen, HOST:PORT; empty: that door stays closed. rules: who may come in by HTTP; its tokens are gRPC's too.
 
     offer, legacy_sse: what assistants are shown at /mcp, and whether at /sse too.
     """
@@ -58,11 +59,19 @@ class Doors:
     @contextlib.asynccontextmanager
     async def open(self, binds: Binds) -> AsyncIterator[None]:
         """As long as the block lasts. Raises InvalidRequest for an address that cannot be had."""
+        tokens = Tokens(self.clock, binds.rules.token, binds.rules.oauth)
         async with contextlib.AsyncExitStack() as stack:
             if binds.http:
                 scrape = Scrape(self.dispatcher, self.hub, lambda: self.watched, lambda: self.clock.wall_ns() / 1e9)
                 mcp = McpDoor(self.dispatcher, self.clock, binds.offer, legacy_sse=binds.legacy_sse)
-                app = http_app(self.dispatcher, clock=self.clock, rules=binds.rules, metrics=scrape.text, more=mcp.routes)
+                app = http_app(
+                    self.dispatcher,
+                    clock=self.clock,
+                    rules=binds.rules,
+                    tokens=tokens,
+                    metrics=scrape.text,
+                    more=[*mcp.routes, *metadata_routes(binds.rules.oauth)],
+                )
                 self.http_port = await stack.enter_async_context(_http_door(app, binds.http))
                 await stack.enter_async_context(mcp.open())
             if binds.grpc:
@@ -72,7 +81,7 @@ class Doors:
                     clock=self.clock,
                     ready=lambda: self.ready,
                     bind=binds.grpc,
-                    token=binds.rules.token,
+                    tokens=tokens,
                     grace_s=GRACE_S,
                 )
                 self.grpc_port = await stack.enter_async_context(door)

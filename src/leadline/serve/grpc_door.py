@@ -1,6 +1,5 @@
 """How the gRPC door says no: each failure as its status, its fields as JSON in the trailing metadata; and who may come in."""
 
-import hmac
 import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,6 +12,7 @@ import msgspec
 
 from leadline.core.errors import InvalidRequest, LeadlineError
 from leadline.serve.errors import BUG, Door, Failed, Failure, bug, door_of, failure_of
+from leadline.serve.tokens import Refusal, Tokens
 from leadline.service.fanout import Ended
 
 log = logging.getLogger("leadline.serve")
@@ -26,7 +26,6 @@ OPEN_SERVICE = "/grpc.health.v1.Health/"
 Context = grpc.aio.ServicerContext[Any, Any]
 OVERLOADED = Door("RESOURCE_EXHAUSTED", 429, ("waiting",))
 STOPS = Door("UNAVAILABLE", 503, ())
-NO_TOKEN = Door("UNAUTHENTICATED", 401, ())
 
 
 class Call:
@@ -95,26 +94,26 @@ def json_object(payload: bytes, field: str) -> Any:
 class TokenCheck(grpc.aio.ServerInterceptor):
     """`authorization: Bearer <token>` is asked for, but by the health service."""
 
-    def __init__(self, token: str) -> None:
-        self._token = token.encode()
-        self._refusal: Any = grpc.unary_unary_rpc_method_handler(_unauthenticated)
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
 
     async def intercept_service(
         self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], handler_call_details: grpc.HandlerCallDetails
     ) -> Any:
         """On, or away."""
-        if handler_call_details.method.startswith(OPEN_SERVICE) or self._has_token(handler_call_details):
+        if handler_call_details.method.startswith(OPEN_SERVICE):
             return await continuation(handler_call_details)
-        return self._refusal
-
-    def _has_token(self, details: grpc.HandlerCallDetails) -> bool:
-        said = next((value for key, value in details.invocation_metadata if key == "authorization"), "")
-        kind, _, token = (said if isinstance(said, str) else "").partition(" ")
-        return kind.lower() == "bearer" and hmac.compare_digest(token.encode(), self._token)
+        said = next((value for key, value in handler_call_details.invocation_metadata if key == "authorization"), "")
+        refusal = await self._tokens.refusal(said if isinstance(said, str) else "")
+        return await continuation(handler_call_details) if refusal is None else _refusing(refusal)
 
 
-async def _unauthenticated(_: Any, context: Context) -> None:
-    await Call(context, "", "").refuse(_failure("Unauthenticated", "token missing or wrong", retryable=False), NO_TOKEN)
+def _refusing(refusal: Refusal) -> Any:
+    async def refuse(_: Any, context: Context) -> None:
+        retryable = refusal.door.http == 503
+        await Call(context, "", "").refuse(_failure(refusal.error, refusal.message, retryable=retryable), refusal.door)
+
+    return grpc.unary_unary_rpc_method_handler(refuse)
 
 
 def _failure(error: str, message: str, *, retryable: bool, **fields: Any) -> Failure:

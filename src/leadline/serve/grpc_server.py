@@ -23,6 +23,7 @@ from leadline.serve.grpc_market_data import MarketData
 from leadline.serve.grpc_provider import Provider
 from leadline.serve.proto.market_data_pb2_grpc import add_MarketDataServicer_to_server
 from leadline.serve.proto.provider_pb2_grpc import add_ProviderServicer_to_server
+from leadline.serve.tokens import Tokens
 from leadline.service.fanout import Hub, beats
 
 log = logging.getLogger("leadline.serve")
@@ -55,7 +56,7 @@ async def grpc_door(
     clock: Clock,
     ready: Callable[[], bool],
     bind: str = BIND,
-    token: str = "",
+    tokens: Tokens | None = None,
     grace_s: float = GRACE_S,
 ) -> AsyncIterator[int]:
     """Serves as long as it is open; gives the port. ready: what health says. Raises InvalidRequest where it cannot bind.
@@ -65,7 +66,7 @@ async def grpc_door(
     server = grpc.aio.server(
         options=OPTIONS,
         maximum_concurrent_rpcs=CALLS_MAX,
-        interceptors=[TokenCheck(token)] if token else None,
+        interceptors=[TokenCheck(tokens)] if tokens is not None and tokens.asked else None,
     )
     add_ProviderServicer_to_server(Provider(dispatcher, hub, clock), server)
     add_MarketDataServicer_to_server(MarketData(dispatcher, hub, clock), server)

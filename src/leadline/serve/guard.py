@@ -1,9 +1,8 @@
-"""Who may come in by HTTP: known host names and origins only, a token where one is set, so many requests a second, so large.
+"""Who may come in by HTTP: known host names and origins, a token where one is asked for, so many requests a second, so large.
 
 A page in a browser may reach a port on loopback under a name of its own (DNS rebinding); its Host and Origin give it away.
 """
 
-import hmac
 import math
 import re
 from collections import OrderedDict
@@ -15,6 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from leadline.clock import Clock
+from leadline.serve.tokens import METADATA, OAuth, Tokens
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
@@ -23,11 +23,12 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]+)?")
 
 
 class Rules(Struct, frozen=True):
-    """hosts, origins: beside loopback. token: empty: none is asked for. A client may make `burst` requests at once."""
+    """hosts, origins: beside loopback. token, oauth: neither: none is asked for. A client may make `burst` requests at once."""
 
     hosts: Sequence[str] = ()
     origins: Sequence[str] = ()
     token: str = ""
+    oauth: OAuth | None = None
     body_bytes_max: int = 64 * 1024
     rate_per_s: float = 50.0
     burst: int = 100
@@ -36,9 +37,10 @@ class Rules(Struct, frozen=True):
 class Guard:
     """Middleware over every path."""
 
-    def __init__(self, app: ASGIApp, rules: Rules, clock: Clock) -> None:
+    def __init__(self, app: ASGIApp, rules: Rules, tokens: Tokens, clock: Clock) -> None:
         self._app = app
         self._rules = rules
+        self._tokens = tokens
         self._clock = clock
         self._hosts = {*LOOPBACK, *(host.lower() for host in rules.hosts)}
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # client -> tokens left, when
@@ -48,26 +50,27 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        refused = self._refused(scope)
+        refused = await self._refused(scope)
         if refused is not None:
             await refused(scope, receive, send)
             return
         await self._app(scope, _Bounded(receive, self._rules.body_bytes_max), send)
 
-    def _refused(self, scope: Scope) -> JSONResponse | None:
+    async def _refused(self, scope: Scope) -> JSONResponse | None:
         headers = Headers(scope=scope)
         if _host(headers.get("host", "")) not in self._hosts:
             return _no(421, "InvalidHost", "this host name is not allowed; see http.allowed_hosts")
         origin = headers.get("origin")
         if origin is not None and not self._is_known(origin):
             return _no(403, "InvalidOrigin", "this origin is not allowed; see http.allowed_origins")
-        if scope["path"] in OPEN_PATHS:
+        if scope["path"] in OPEN_PATHS or scope["path"].startswith(METADATA):
             return None
         wait_s = self._wait_s(scope)  # before the token: whoever guesses at it has no more tries than others have requests
         if wait_s > 0:
             return _no(429, "Overloaded", "too many requests", retry_after_s=wait_s)
-        if self._rules.token and not self._has_token(headers.get("authorization", "")):
-            return _no(401, "Unauthenticated", "token missing or wrong")
+        refusal = await self._tokens.refusal(headers.get("authorization", ""))
+        if refusal is not None:
+            return _no(refusal.door.http, refusal.error, refusal.message, challenge=refusal.challenge)
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length[:20]) > self._rules.body_bytes_max:
             return _no(413, "TooLarge", f"a request is at most {self._rules.body_bytes_max} bytes")
@@ -78,10 +81,6 @@ class Guard:
             return True
         _, _, host = origin.partition("://")
         return _host(host) in LOOPBACK
-
-    def _has_token(self, authorization: str) -> bool:
-        kind, _, token = authorization.partition(" ")
-        return kind.lower() == "bearer" and hmac.compare_digest(token.encode(), self._rules.token.encode())
 
     def _wait_s(self, scope: Scope) -> float:
         """Take one of the client's tokens; else how long until there is one."""
@@ -115,7 +114,9 @@ def _host(text: str) -> str:
     return found[1] if found else name
 
 
-def _no(status: int, error: str, message: str, **fields: float) -> JSONResponse:
-    body = {"error": error, "message": message, "retryable": status == 429, "fields": fields}
-    headers = {"Retry-After": str(max(1, math.ceil(fields["retry_after_s"])))} if status == 429 else {}
-    return JSONResponse(body, status, {"WWW-Authenticate": "Bearer"} if status == 401 else headers)
+def _no(status: int, error: str, message: str, *, challenge: str = "", **fields: float) -> JSONResponse:
+    body = {"error": error, "message": message, "retryable": status in {429, 503}, "fields": fields}
+    headers = {"WWW-Authenticate": challenge} if challenge else {}
+    if status == 429:
+        headers["Retry-After"] = str(max(1, math.ceil(fields["retry_after_s"])))
+    return JSONResponse(body, status, headers)

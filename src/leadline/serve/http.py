@@ -23,6 +23,7 @@ from leadline.serve.errors import Failure, door_of, failure_of, retry_after_s
 from leadline.serve.guard import Guard, Rules
 from leadline.serve.openapi import description
 from leadline.serve.schemas import input_schema, output_schema
+from leadline.serve.tokens import Tokens
 from leadline.serve.tools import TOOLS
 
 STORED_S_MAX = 10
@@ -42,7 +43,13 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def http_app(
-    dispatcher: Dispatcher, *, clock: Clock, rules: Rules, metrics: Callable[[], bytes], more: Sequence[BaseRoute] = ()
+    dispatcher: Dispatcher,
+    *,
+    clock: Clock,
+    rules: Rules,
+    tokens: Tokens,
+    metrics: Callable[[], bytes],
+    more: Sequence[BaseRoute] = (),
 ) -> Starlette:
     """metrics: the scrape. more: routes of other doors behind the same guard."""
 
@@ -74,7 +81,7 @@ def http_app(
         return Response(data, media_type="application/json")
 
     async def openapi(_: Request) -> Response:
-        return _json(description(token=bool(rules.token)))
+        return _json(description(token=tokens.asked))
 
     routes = [
         Route("/healthz", healthz),
@@ -87,7 +94,7 @@ def http_app(
     ]
     return Starlette(
         routes=routes,
-        middleware=[Middleware(Guard, rules=rules, clock=clock)],
+        middleware=[Middleware(Guard, rules=rules, tokens=tokens, clock=clock)],
         exception_handlers={HTTPException: _no_route},
     )
 
