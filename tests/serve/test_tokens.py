@@ -79,7 +79,10 @@ class Issuer:
     """Gives its keys, and counts how often it was asked."""
 
     def __init__(self) -> None:
-        self.keys: Any = [rsa_document(RSA, "r", use="sig"), ec_document("e"), {"kty": "oct", "kid": "s", "k": text64(b"shared")}]
+        self.keys: Any = [
+            *(rsa_document(RSA, "r", use="sig"), rsa_document(RSA, "c", use="enc"), rsa_document(RSA, "l", alg="RS512")),
+            *(ec_document("e"), {"kty": "oct", "kid": "s", "k": text64(b"shared")}),
+        ]
         self.status, self.asked, self.url = 200, 0, ""
 
     async def answer(self, _: served.Request) -> served.Response:
@@ -110,6 +113,9 @@ BAD: dict[str, str] = {
     "not three parts": "abc",
     "another's key": token(key=OTHER),
     "a key that is not served": token(kid="x"),
+    "a key for secrets": token(kid="c"),
+    "a key for longer signatures": token(kid="l"),
+    "a key that is a shared secret": token(kid="s"),
     "no signature": token(algorithm="none", key=None),
     "a shared secret of the set": token(algorithm="HS256", key=b"shared", kid="s"),
     "the public key as a shared secret": token(

@@ -137,8 +137,8 @@ class Keys:
                 if answer.status != 200:
                     raise ValueError(f"HTTP {answer.status}")
             keys = json.loads(data)["keys"]
-            documents = {str(key.get("kid", "")): key for key in keys if key["kty"] in {"RSA", "EC", "OKP"}}
-        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError, AttributeError) as error:
+            documents = {str(key.get("kid", "")): key for key in keys}
+        except (aiohttp.ClientError, TimeoutError, ValueError, LookupError, TypeError, AttributeError) as error:
             self._failed = f"{type(error).__name__}: {error}"[:200]
         else:
             self._documents, self._found, self._failed = documents, {}, ""

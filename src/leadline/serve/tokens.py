@@ -60,7 +60,7 @@ class Tokens:
         kind, _, token = authorization.partition(" ")
         if kind.lower() != "bearer" or not 0 < len(token) <= TOKEN_MAX:
             return self._no("token missing or wrong", "")
-        if self._fixed and hmac.compare_digest(token.encode(), self._fixed):
+        if hmac.compare_digest(token.encode(), self._fixed):
             return None
         if self._signed is None:
             return self._no("token missing or wrong", "")
