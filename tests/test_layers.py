@@ -4,6 +4,8 @@ A rule that has never been seen to fail proves nothing, so each has a test with 
 """
 
 import ast
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,6 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": {"core", *INNER},
     "service": {"core", "analytics", *INNER},
     "serve": {"core", "analytics", "service", *INNER},
+    "client": {"core", "serve", *INNER},  # of them only what CLIENT_SHARES
     "app": {*KNOWN, "exchange"} - {"app"},  # the one that knows every room
     "demo": {*KNOWN, "serving"},
     "doctor": KNOWN,
@@ -33,8 +36,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "show": KNOWN,
     "calling": KNOWN,
     "assistant": {*KNOWN, "serving", "config"},
+    "watch": {"client", "core", *INNER},
     "serving": {*KNOWN, "exchange"},
-    "cli": {"assistant", "calling", "serving", "demo", "doctor", "export", "plot", "show", *KNOWN},
+    "cli": {"assistant", "calling", "serving", "demo", "doctor", "export", "plot", "show", "watch", *KNOWN},
     "clock": {"core"},
     "metrics": {"core"},
     "config": {"core"},
@@ -65,12 +69,19 @@ PURE_MAY_IMPORT = {
 # Of core: frozen records and the text formats of recordings; no book, no sums, no units.
 STANDIN_SHARES = {"capture", "errors", "records"}
 
+# What a client may take from the house: the contract, the errors and exact numbers. So it needs neither numpy nor a server.
+CLIENT_SHARES = ("leadline.serve.proto", "leadline.core.errors", "leadline.core.units")
+CLIENT_MAY_LOAD_LATE = {"pandas", "polars"}
+CLIENT_LIBRARIES = {"google", "grpc", "msgspec", *CLIENT_MAY_LOAD_LATE}
+
 WHERE: dict[str, tuple[str, ...]] = {  # a library, and the only places that know it
     "rocksdict": ("store/rocks.py",),
     "aiohttp": ("exchange/binance/", "standin/", "serve/"),
     "cryptography": ("standin/tls.py",),
-    "grpc": ("serve/",),
-    "google": ("serve/",),
+    "grpc": ("serve/", "client/"),
+    "google": ("serve/", "client/"),
+    "pandas": ("client/frames.py", "client/history.py"),
+    "polars": ("client/frames.py", "client/history.py"),
     "mcp": ("serve/",),
     "jwt": ("serve/signed_tokens.py",),
     "typer": ("cli.py",),
@@ -216,6 +227,23 @@ def standin(module: Module) -> Iterator[str]:
             yield module.says(line, f"shares {name}: only core's {', '.join(sorted(STANDIN_SHARES))}")
 
 
+def light_client(module: Module) -> Iterator[str]:
+    """A client is light: it shares the contract, not the house, and what is an extra is loaded when it is asked for."""
+    if module.room != "client":
+        return
+    top = {node.lineno for node in ast.parse(module.text).body if isinstance(node, ast.Import | ast.ImportFrom)}
+    for line, name in module.imports:
+        room = name.removeprefix("leadline.").split(".")[0]
+        library = name.split(".")[0]
+        if name.startswith("leadline.") and room in {"core", "serve"}:
+            if not any(name == shared or name.startswith(f"{shared}.") for shared in CLIENT_SHARES):
+                yield module.says(line, f"shares {name}: only {', '.join(CLIENT_SHARES)}")
+        elif library != "leadline" and library not in sys.stdlib_module_names | CLIENT_LIBRARIES:
+            yield module.says(line, f"imports {library}: a client is light")
+        elif library in CLIENT_MAY_LOAD_LATE and line in top:
+            yield module.says(line, f"imports {library} before it is asked for")
+
+
 def given_time(module: Module) -> Iterator[str]:
     """Time is given: only the Clock takes it."""
     allowed, _ = MAY_TAKE_TIME.get(module.where, (set(), ""))
@@ -290,7 +318,18 @@ def _catches_all(module: Module, node: ast.AST) -> bool:
     return any(kind is None or any(_last(part) in {"Exception", "BaseException"} for part in ast.walk(kind)) for kind in types)
 
 
-RULES: list[Rule] = [arrows, dynamic_imports, purity, one_place, iterators, standin, given_time, parents, catch_alls]
+RULES: list[Rule] = [
+    arrows,
+    dynamic_imports,
+    purity,
+    one_place,
+    iterators,
+    standin,
+    light_client,
+    given_time,
+    parents,
+    catch_alls,
+]
 
 
 def violations(root: Path, rule: Rule) -> list[str]:
@@ -339,6 +378,9 @@ def breaks(tmp_path: Path, rule: Rule, where: str, text: str) -> list[str]:
         ("clock.py", "from leadline.service import ports", "imports service"),
         ("cli.py", "from leadline.exchange.binance import rest", "imports exchange"),
         ("analytics/top.py", "from leadline.service.queries import Window", "imports service"),
+        ("client/aio.py", "from leadline.service.fanout import Hub", "imports service"),
+        ("watch.py", "from leadline.serve.tools import TOOLS", "imports serve"),
+        ("serve/http.py", "from leadline.client import Client", "imports client"),
         ("standin/server.py", "from leadline.exchange import replay", "imports exchange"),
         ("core/book.py", "from . import units", "imports relatively: write imports in full"),
         ("helpers/text.py", "", "helpers is no room that ARCHITECTURE.md knows"),
@@ -415,6 +457,26 @@ def test_a_stand_in_that_shares_code_is_seen(tmp_path: Path, text: str, name: st
     assert breaks(tmp_path, standin, "standin/source.py", text) == [
         f"standin/source.py:1 shares {name}: only core's capture, errors, records"
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("from leadline.serve.errors import TABLE", "shares leadline.serve.errors.TABLE: only " + ", ".join(CLIENT_SHARES)),
+        ("from leadline.core import records", "shares leadline.core.records: only " + ", ".join(CLIENT_SHARES)),
+        ("import numpy as np", "imports numpy: a client is light"),
+        ("import pandas", "imports pandas before it is asked for"),
+    ],
+)
+def test_a_heavy_client_is_seen(tmp_path: Path, text: str, said: str):
+    assert breaks(tmp_path, light_client, "client/frames.py", text) == [f"client/frames.py:1 {said}"]
+    assert breaks(tmp_path, light_client, "client/frames.py", "def late():\n    import pandas") == []
+
+
+def test_a_client_loads_no_server_no_store_and_no_numbers():
+    heavy = "{'uvicorn', 'starlette', 'aiohttp', 'rocksdict', 'numpy', 'pandas', 'polars', 'typer', 'rich', 'leadline.service'}"
+    command = [sys.executable, "-c", f"import sys, leadline.client; print(sorted({heavy} & set(sys.modules)))"]
+    assert subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout == "[]\n"
 
 
 @pytest.mark.parametrize(
