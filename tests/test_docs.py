@@ -30,7 +30,17 @@ from leadline.store.engine import FAMILIES
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
 WANTED = (
-    *("analytics.md", "exchange.md", "faults.md", "operations.md", "records.md", "serving.md", "settings.md", "standin.md"),
+    *(
+        "analytics.md",
+        "client.md",
+        "exchange.md",
+        "faults.md",
+        "operations.md",
+        "records.md",
+        "serving.md",
+        "settings.md",
+        "standin.md",
+    ),
     *("store.md", "tools.md"),
 )
 SOURCES = {path.relative_to(ROOT).as_posix(): path for path in sorted((ROOT / "src" / "leadline").rglob("*.py"))}
