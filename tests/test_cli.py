@@ -27,7 +27,7 @@ T = 1_723_161_240  # 2024-08-08 23:54:00 UTC
 BTC = "BTCUSDT"
 COMMANDS = [
     *("serve", "demo", "replay", "standin", "export", "book", "tools", "call", "coverage", "doctor", "config", "version"),
-    *("mcp", "store", "plot"),
+    *("mcp", "store", "plot", "watch"),
 ]
 
 
@@ -124,6 +124,8 @@ def test_every_command_that_exists_is_tried_here():
         (["coverage", "--from", "soon"], "--from: not a time: 'soon'"),
         (["book", BTC, "--format", "csv"], "--format: 'csv' (allowed: table, json)"),
         (["book", BTC, "--levels", "21"], "--levels"),
+        (["watch", BTC, "--format", "csv"], "--format: 'csv' (allowed: table, json)"),
+        (["watch", BTC, "--url", "http://localhost:3001"], "--url: 'http://localhost:3001' (allowed: HOST:PORT of the gRPC door"),
         (["export", "--symbol", BTC], "--what"),
         (["expert"], "No such command 'expert'"),
         (["config", "--symbols", "BTC:USDT"], "symbols: 'BTC:USDT' cannot be a symbol"),

@@ -333,6 +333,27 @@ def book(
 
 
 @app.command()
+def watch(
+    symbol: Symbol,
+    depth: Annotated[int, typer.Option(min=1, max=1000, help="Levels a side.")] = 10,
+    url: Annotated[str | None, typer.Option("--url", help="HOST:PORT of a service's gRPC (setting grpc.bind).")] = None,
+    for_s: Annotated[float | None, typer.Option("--for", min=0, help="Stop after this many seconds.")] = None,
+    form: Form = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    config: Config = None,
+) -> None:
+    """The live book and trades of a running service, until stopped; JSON lines in a pipe."""
+    import asyncio
+
+    from leadline import watch as watching
+
+    settings = _settings(config, None, None, None, None, None).settings
+    how: dict[str, Any] = {"target": watching.target_of(url, settings.grpc.bind), "token": settings.auth.token}
+    how |= {"symbol": symbol, "depth": depth, "for_s": for_s, "form": "json" if as_json else _form(form)}
+    asyncio.run(_until_signalled(lambda stop: watching.run(stop, **how)))
+
+
+@app.command()
 def tools(form: Form = None) -> None:
     """Every question that can be asked: what it takes (* required) and what it says."""
     from leadline import calling
