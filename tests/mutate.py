@@ -47,7 +47,7 @@ class Unfit(Exception):
 
 def copy_of_the_project(folder: Path) -> Path:
     """A tree in which faults may be made."""
-    for name in ("src", "tests", "bench"):
+    for name in ("src", "tests", "bench", "docs"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     shutil.copy(ROOT / "pyproject.toml", folder)
     (folder / "conftest.py").write_text(_FIND_AND_STOP)

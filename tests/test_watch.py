@@ -22,6 +22,7 @@ from tests.store import samples
 from leadline import watch
 from leadline.client import Book, Hole, Level, News, Trade, TradeNews
 from leadline.core.errors import BookNotLive, InvalidRequest, UnknownSymbol, Unreachable
+from leadline.service import fanout
 
 E8 = 10**8
 NOON_NS = 1_723_204_800_000_000_000  # 2024-08-09 12:00:00 UTC
@@ -116,6 +117,22 @@ def test_what_must_be_known_of_a_live_book_stands_beside_its_state():
     assert picture(book(origin="binance.com"))[0].endswith("  binance.com")
 
 
+@pytest.mark.parametrize(
+    ("known", "depth", "told"),
+    [
+        ({}, 3, False),
+        ({"known_bid_e8": 98 * E8, "known_ask_e8": 101 * E8}, 3, False),
+        ({"known_bid_e8": 98 * E8 + 1}, 3, True),
+        ({"known_bid_e8": 98 * E8 + 1}, 2, False),
+        ({"known_ask_e8": 100 * E8}, 2, True),
+        ({"known_ask_e8": 100 * E8}, 1, False),
+    ],
+)
+def test_levels_outside_the_known_range_are_told(known: dict[str, int], depth: int, told: bool):
+    """Bids 99.5, 99.4, 98; asks 100, 100.1."""
+    assert ("outer levels may be missing" in picture(book(**known), depth=depth)[1]) is told
+
+
 def test_no_digit_is_lost_where_steps_are_not_known_or_not_kept():
     lines = picture(book(tick_size=None, step_size=None), depth=1)
     assert lines[4].split()[:2] == ["100.00000000", "0.75000000"]
@@ -173,6 +190,10 @@ def test_missing_trades_and_their_absence_are_told():
         "fills are missing: the exchange's ids began anew",
         "trades 5 to 7 are missing: they stay away",
     ]
+
+
+def test_what_can_be_followed_is_what_the_service_offers():
+    assert watch.DEPTHS == fanout.DEPTHS
 
 
 def test_a_picture_that_stands_still_is_not_drawn_again():

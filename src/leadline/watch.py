@@ -250,7 +250,7 @@ class Screen:
         if width >= columns.width + len(BORDER) + columns.trade_width:
             trades = [*_trade_lines(self._trades, self._no_trades, columns), *([("", "")] for _ in ladder)]
             ladder = [[*left, (BORDER, "dim"), *right] for left, right in zip(ladder, trades, strict=False)]
-        found = [_title(self._book, self._symbol, width), _state(self._book), [], *ladder]
+        found = [_title(self._book, self._symbol, width), _state(self._book, rows), [], *ladder]
         return Group(*(Text.assemble(*line, no_wrap=True, overflow="ellipsis") for line in found))
 
 
@@ -286,7 +286,7 @@ def _title(book: Book, symbol: str, width: int) -> list[Part]:
     return [(symbol, "bold"), ("  ", ""), (word, style), (why, "yellow"), (" " * gap, ""), (origin, "dim")]
 
 
-def _state(book: Book) -> list[Part]:
+def _state(book: Book, rows: int) -> list[Part]:
     if not book.is_live:
         return [(": ".join(part for part in (book.reason, book.detail) if part), "yellow")]
     parts = [f"update {book.update_id}"]
@@ -297,7 +297,18 @@ def _state(book: Book) -> list[Part]:
         parts.append(f"quiet, heard {book.heard_ms / 1000:.1f} s ago")
     if book.waiting:
         parts.append(f"behind by {book.waiting} changes")
-    return [("   ".join(parts), "dim")]
+    found = [("   ".join(parts), "dim")]
+    if _is_partial(book, rows):
+        found.append(("   outer levels may be missing", "yellow"))
+    return found
+
+
+def _is_partial(book: Book, rows: int) -> bool:
+    """Some of these levels lie outside the known range, where only touched ones are known."""
+    low, high = book.known_bid_e8, book.known_ask_e8
+    return any(low is not None and price < low for price, _ in book.bids[:rows]) or any(
+        high is not None and price > high for price, _ in book.asks[:rows]
+    )
 
 
 def _ladder(book: Book, rows: int, columns: _Columns) -> list[list[Part]]:

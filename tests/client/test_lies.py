@@ -167,6 +167,31 @@ def test_skipped_changes_are_told_with_the_snapshot_behind_them():
     run(check())
 
 
+def test_a_lost_book_stays_away_until_a_whole_one_comes():
+    """Lost, quiet, then a change as if nothing had been; on the next connection a skip, and a change without the whole."""
+
+    async def check() -> None:
+        lost = book(8, 7, state=pb.STALE, status=pb.Status(state=pb.STALE, reason="gap", detail="U 12 after u 9"))
+        quiet = book(8, 8, state=pb.STALE, heartbeat=pb.Heartbeat(heard_ms=3))
+        told = Told(
+            [whole(), lost, quiet, diff(9, 8, (99, 1))], [whole(30), skip(40, 30, 10, 31, 40), diff(41, 40, (99, 1))], [whole()]
+        )
+        items = await told_by(told, 7, lambda client: client.stream_book(BTC, 5))
+        gone = "broken chain: a change of a book that is not there"
+        assert [(item.news, item.state, item.reason, len(item.bids)) for item in items] == [
+            (News.BOOK, "LIVE", "", 2),
+            (News.STATUS, "STALE", "gap", 0),
+            (News.QUIET, "STALE", "", 0),
+            (News.CONNECTION, "UNKNOWN", gone, 0),
+            (News.BOOK, "LIVE", "", 2),
+            (News.CONNECTION, "UNKNOWN", gone, 0),
+            (News.BOOK, "LIVE", "", 2),
+        ]
+        assert (items[1].detail, items[2].heard_ms) == ("U 12 after u 9", 3)
+
+    run(check())
+
+
 # Trades --------------------------------------------------------------------------------------
 
 
@@ -185,6 +210,7 @@ OPENING = trade(7, 0, status=pb.Status(state=pb.LIVE))
     ("event", "why"),
     [
         (trade(9, 8, trades=fills(1)), "prev_seq 8 behind seq 7"),
+        (trade(7, 6, trades=fills(1)), "prev_seq 6 behind seq 7"),
         (trade(9, 7, trades=fills(1)), "1 things take 2 numbers"),
         (trade(8, 7, trades=fills(1), instance="two"), "another run of the service"),
         (trade(8, 7, heartbeat=pb.Heartbeat()), "0 things take 1 numbers"),
@@ -215,16 +241,18 @@ def test_an_id_that_is_left_out_is_a_hole_whoever_lost_it():
                 trade(11, 10, trades=fills(2)),
                 trade(14, 11, skipped=pb.Skipped(count=3, from_seq=12, to_seq=14)),
                 trade(15, 14, trades=fills(6)),
+                trade(16, 15, trades=fills(8)),
             ]
         )
-        items = await told_by(told, 6, lambda client: client.stream_trades(BTC))
-        assert [[one.agg_id for one in item.trades] for item in items] == [[], [5], [8, 9], [2], [], [6]]
+        items = await told_by(told, 7, lambda client: client.stream_trades(BTC))
+        assert [[one.agg_id for one in item.trades] for item in items] == [[], [5], [8, 9], [2], [], [6], [8]]
         holes = [(hole.from_id, hole.to_id, hole.why) for item in items for hole in item.holes]
         assert holes == [
             (6, 7, "not told by the service"),
             (10, 9, "the exchange's ids began anew"),
             (3, 5, "not received: this reader was too slow"),
+            (7, 7, "not told by the service"),
         ]
-        assert [item.skipped for item in items] == [0, 0, 0, 0, 3, 0]
+        assert [item.skipped for item in items] == [0, 0, 0, 0, 3, 0, 0]
 
     run(check())

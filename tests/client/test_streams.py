@@ -236,6 +236,12 @@ def test_as_long_as_nobody_answers_each_attempt_is_told_and_pauses_grow_to_their
             house.stir()
             await comes_back(line, reads)
             assert (reads.last.news, reads.last.skipped) == (News.CHANGE, 0)
+            line.wire.cut()
+            await reads.told(News.CONNECTION)
+            at = len(reads.items)
+            await line.clock.advance(PAUSES_S[0])  # the first pause again: there is an attempt, whatever comes of it
+            house.stir()
+            await reads.until(lambda: len(reads.items) > at)
             await reads.leave()
 
     run(check())
@@ -301,6 +307,37 @@ def test_a_service_that_stops_is_told_and_what_it_said_last_is_no_book():
             assert (off.news, off.state, off.reason, off.bids) == (News.STATUS, "OFF", "stopping", ())
             assert "the service stops" in gone.reason
             await reads.leave()
+
+    run(check())
+
+
+def test_each_symbol_of_a_lost_connection_is_told_and_goes_on():
+    async def check() -> None:
+        house = live(Market(), Market(ETH, seed=3))
+        async with line_to(house) as line:
+            reads = line.reads(BTC, ETH)
+            await reads.until(lambda: len(reads.items) == 2)
+            line.wire.cut()
+            await reads.until(lambda: len(reads.items) == 4)
+            assert [(item.symbol, item.news) for item in reads.items[2:]] == [(BTC, News.CONNECTION), (ETH, News.CONNECTION)]
+            house.stir(BTC)
+            house.stir(ETH)
+            await comes_back(line, reads)
+            for symbol in (BTC, ETH):
+                await reads.until(lambda symbol=symbol: reads.newest(symbol).news is News.CHANGE)
+            assert {item.skipped for item in reads.items} == {0}
+            await reads.leave()
+
+    run(check())
+
+
+def test_no_depth_is_twenty_levels():
+    async def check() -> None:
+        house = live()
+        async with line_to(house) as line:
+            first = await anext(line.client.stream_book(BTC, 0))
+            judge(house, first, 20)
+            assert (first.depth, len(first.bids)) == (20, 20)
 
     run(check())
 

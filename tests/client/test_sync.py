@@ -73,6 +73,7 @@ def test_a_closed_client_has_no_thread_and_answers_nothing():
             stream = client.stream_book(BTC)
             assert next(stream).is_live
         assert threads() == []
+        assert stream._source.ag_frame is None  # nothing is left for the collector to end on a loop that is no more
         client.close()
         stream.close()
         assert list(stream) == []

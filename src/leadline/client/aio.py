@@ -6,10 +6,11 @@ What messages mean is worked out elsewhere (books, trades, history); here they a
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import grpc
 import msgspec
+from google.protobuf.empty_pb2 import Empty
 
 from leadline.client.books import BookCopy, Broken, book_now
 from leadline.client.failures import Overloaded, failure
@@ -39,6 +40,7 @@ from leadline.serve.proto.market_data_pb2_grpc import MarketDataStub
 from leadline.serve.proto.provider_pb2_grpc import ProviderStub
 
 TARGET = "127.0.0.1:50053"
+DEPTH = 20  # levels a side; what 0 means, too
 TIMEOUT_S = 60.0  # for one answer
 SILENCE_S = 5.0  # heartbeats come each second: five that stay away, and nobody is there
 PAUSES_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)  # before a connection is made anew; the last one from then on
@@ -59,7 +61,6 @@ OPTIONS = (
 )
 
 Item_co = TypeVar("Item_co", covariant=True)
-Event = TypeVar("Event")
 Item = TypeVar("Item")
 Part = TypeVar("Part", bound=Rows)
 Message = TypeVar("Message")
@@ -127,8 +128,6 @@ class AsyncClient:
 
     async def tools(self) -> list[ToolInfo]:
         """Everything that can be called."""
-        from google.protobuf.empty_pb2 import Empty
-
         found = await self._ask(self._provider.ListCapabilities, Empty())
         decode = msgspec.json.decode
         return [
@@ -138,7 +137,7 @@ class AsyncClient:
 
     # Live --------------------------------------------------------------------
 
-    async def book(self, symbol: str, depth: int = 20, *, max_age_ms: int | None = None) -> Book:
+    async def book(self, symbol: str, depth: int = DEPTH, *, max_age_ms: int | None = None) -> Book:
         """The book now: depth 5, 20, 100 or 1000 levels a side.
 
         STALE with its reason: the last good one, lost not longer than max_age_ms (5000 unless given) ago. BookNotLive: there is
@@ -151,7 +150,7 @@ class AsyncClient:
             raise Malformed("book", str(error)) from error
 
     def stream_book(
-        self, symbols: str | Sequence[str], depth: int = 20, policy: Policy | str = Policy.CONFLATE
+        self, symbols: str | Sequence[str], depth: int = DEPTH, policy: Policy | str = Policy.CONFLATE
     ) -> AsyncGenerator[Book]:
         """Books of one or more symbols as they change, each checked, until it is left.
 
@@ -168,7 +167,7 @@ class AsyncClient:
             request = _request(data.StreamBookRequest, symbols=names, depth=depth, policy=chosen, resume=places)
             return self._data.StreamBook(request, metadata=self._metadata)
 
-        return self._followed(opened, {name: BookCopy(name, depth) for name in names})
+        return self._followed(opened, {name: BookCopy(name, depth or DEPTH) for name in names})
 
     def stream_trades(self, symbols: str | Sequence[str], policy: Policy | str = Policy.CONFLATE) -> AsyncGenerator[TradeNews]:
         """Trades of one or more symbols, in id order; what is missing is told as a hole. Else as stream_book."""
@@ -339,7 +338,7 @@ class _Silent(Exception):
     """Not even a heartbeat."""
 
 
-class _Heard(Generic[Event]):
+class _Heard:
     """Messages of a call. Raises _Silent when none comes for SILENCE_S."""
 
     def __init__(self, call: Any, clock: Clock) -> None:

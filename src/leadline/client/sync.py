@@ -8,7 +8,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from leadline.client.aio import CLOSED, NOT_OPEN, TARGET, TIMEOUT_S, AsyncClient
+from leadline.client.aio import CLOSED, DEPTH, NOT_OPEN, TARGET, TIMEOUT_S, AsyncClient
 from leadline.client.history import Coverage, Seconds, Snapshots, Trades
 from leadline.client.records import Book, Policy, ToolInfo, TradeNews
 from leadline.clock import Clock
@@ -48,12 +48,12 @@ class Client:
         """Everything that can be called."""
         return self._wait(self._client.tools())
 
-    def book(self, symbol: str, depth: int = 20, *, max_age_ms: int | None = None) -> Book:
+    def book(self, symbol: str, depth: int = DEPTH, *, max_age_ms: int | None = None) -> Book:
         """The book now; see AsyncClient.book."""
         return self._wait(self._client.book(symbol, depth, max_age_ms=max_age_ms))
 
     def stream_book(
-        self, symbols: str | Sequence[str], depth: int = 20, policy: Policy | str = Policy.CONFLATE
+        self, symbols: str | Sequence[str], depth: int = DEPTH, policy: Policy | str = Policy.CONFLATE
     ) -> "Stream[Book]":
         """Books as they change; see AsyncClient.stream_book."""
         return self._stream(self._client.stream_book(symbols, depth, policy))
