@@ -375,7 +375,9 @@ def test_on_a_terminal_ctrl_c_ends_it_and_gives_the_page_back():
 @pytest.mark.parametrize("ends", ["SIGTERM", "SIGINT", "closed"])
 def test_in_a_pipe_it_writes_lines_and_ends_quietly(ends: str):
     with neighbour(live()) as beside:
-        with subprocess.Popen(command(beside.port), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command(beside.port), stdout=pipe, stderr=pipe, text=True, env=buffered) as child:
             assert child.stdout is not None and child.stderr is not None
             told = [json.loads(child.stdout.readline()) for _ in range(2)]
             assert {line["event"] for line in told} == {"book", "trades"}

@@ -145,6 +145,18 @@ def test_types_are_the_same_with_and_without_rows(exact: bool):
     assert len(nothing.to_pandas()) == 0
 
 
+def test_counts_are_integers_ratios_are_floats_and_names_are_text():
+    found = seconds()
+    ours, theirs = found.to_polars().schema, found.to_pandas().dtypes
+    for name, kind, kind_too in (
+        ("n_diff", polars.Int64, "Int64"),
+        ("event_ms", polars.Int64, "Int64"),
+        ("cost_buy_10k_bps", polars.Float64, "float64"),
+        ("state", polars.String, "string"),
+    ):
+        assert (ours[name], theirs[name]) == (kind, kind_too)
+
+
 def test_a_scan_without_t_has_it_all_the_same():
     found: Seconds = asks(lambda client: client.seconds(BTC, T, LAST, fields=["n_diff"]))
     assert found.to_polars().columns == ["time_utc", "t_s", "n_diff"]

@@ -146,12 +146,12 @@ def test_a_window_that_is_too_long_for_one_scan_is_asked_for_in_parts(monkeypatc
     monkeypatch.setattr(aio, "SCAN_S", 4)
     found = asks(lambda client: client.seconds(BTC, T, LAST, fields=["n_diff"]))
     assert [t - T for t in found.t] == [0, 1, 2, 3, 4, 5, 7, 8, 9]
-    assert (found.coverage.from_s, found.coverage.to_s) == (T, LAST)
+    assert (found.coverage.from_s, found.coverage.to_s, found.coverage.covered_s) == (T, LAST, 8)
 
 
 def test_what_does_not_fit_64_bits_comes_whole():
     house = House()
-    big = 2**63 + 1
+    big = 2**63 + 92  # 92233720368.547759 in whole units: the last two of eight decimals are zeros
     assert house.history.write([samples.row(T, ofi_top20=-big, bid_added=big)]) == []
 
     async def check() -> None:
