@@ -185,7 +185,7 @@ def test_missing_trades_and_their_absence_are_told():
     gone = TradeNews(symbol=BTC, news=News.CONNECTION, state="UNKNOWN", reason="nothing heard for 5 s")
     right = [line.partition("│ ")[2] for line in picture(book(), news, gone, width=100)[4:8]]
     assert right == [
-        "no trades: nothing heard for 5 s",
+        "no trades: the service is not heard",
         "12:00:00.009  buy        100.00         1.000",
         "fills are missing: the exchange's ids began anew",
         "trades 5 to 7 are missing: they stay away",

@@ -221,7 +221,8 @@ class Screen:
     def trades(self, item: TradeNews) -> None:
         """The newest first."""
         self._trades.extendleft((*item.holes, *item.trades))
-        self._no_trades = "" if item.state == LIVE else f"no trades: {item.reason}"
+        why = "the service is not heard" if item.state == UNKNOWN else item.reason
+        self._no_trades = "" if item.state == LIVE else f"no trades: {why}"
 
     def draw(self) -> None:
         """Only what is not there yet: a picture that stands still costs nothing."""
