@@ -1,7 +1,7 @@
 """Break the product on purpose and see whether the tests notice: `python tests/mutate.py [--only 3,17] [--jobs 2]`.
 
-Copies src and tests to a temporary folder, applies one fault of `tests/mutations.py` at a time and runs the tests it names. A
-fault that survives is a missing test, or no fault. Exit code 1 if any survived, 2 if one no longer fits the source.
+Copies src, tests and what they read to a temporary folder, applies one fault of `tests/mutations.py` at a time and runs the tests
+it names. A fault that survives is a missing test, or no fault. Exit code 1 if any survived, 2 if one no longer fits the source.
 """
 
 import argparse
