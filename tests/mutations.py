@@ -910,7 +910,7 @@ MUTATIONS: list[Mutation] = [
             ),
             ("if not pauses.has_worked or not _mends(failed):", "if not _mends(failed):"),
             ("if not pauses.has_worked or not _mends(failed):", "if not pauses.has_worked:"),
-            ("and not isinstance(failed, Overloaded)", ""),
+            ("and not isinstance(failed, SlowReader)", ""),
             ("                    return  # the client was closed", "                    pass"),
             ("self.has_worked, self._lost = True, 0", "self.has_worked = True"),
             ("        raise _Silent\n\n\ndef", "        await asyncio.Event().wait()\n\n\ndef"),

@@ -16,6 +16,7 @@ from leadline.core.errors import BookNotLive, Deadline, InvalidRequest, Leadline
 from leadline.core.records import SymbolRules
 from leadline.serve.errors import TABLE
 from leadline.serve.proto import market_data_pb2 as pb
+from leadline.serve.tokens import Tokens
 
 
 def live() -> House:
@@ -77,7 +78,7 @@ def test_a_lost_book_is_the_last_good_one_with_its_reason_and_then_none():
         asks(house, lambda client: client.book(BTC, 5, max_age_ms=39))
     told = refused.value
     assert (told.symbol, told.reason, told.retryable, told.exit_code) == (BTC, "gap", True, 4)
-    assert str(told) == "no live book of BTCUSDT: gap"
+    assert str(told) == "no live book of BTCUSDT: gap, lost 0.04 s ago"
 
 
 def test_a_book_that_crosses_is_refused():
@@ -147,6 +148,8 @@ RAISED: list[LeadlineError] = [
     errors.StoreCorrupt("store", "checksum", "seconds", "BTC:1"),
     errors.RecordUnreadable("store", "seconds", "BTC:1", "short"),
     errors.StoreError("store", "gone"),
+    errors.Overloaded(1.5),
+    errors.SlowReader(7),
     errors.StoreFull("store", "no space"),
     errors.StoreBusy("store", "wait"),
     errors.Malformed("book", "short"),
@@ -210,7 +213,7 @@ def test_a_token_is_sent_and_a_wrong_one_is_refused():
     house = live()
 
     async def check() -> None:
-        async with house.open(token="tide") as door:
+        async with house.open(tokens=Tokens(house.clock, "tide")) as door:
             async with AsyncClient(f"127.0.0.1:{door.port}", "tide") as client:
                 assert (await client.book(BTC)).is_live
             for token in ("", "tied"):

@@ -10,9 +10,9 @@ from tests.client.wire import Wire, wire_to
 from tests.fakes import FakeClock, run
 from tests.serve.market import BTC, House, Market, until
 
-from leadline.client import AsyncClient, Book, News, Overloaded, TradeNews
+from leadline.client import AsyncClient, Book, News, TradeNews
 from leadline.client.aio import PAUSES_S, SILENCE_S
-from leadline.core.errors import BookNotLive, InvalidRequest, UnknownSymbol, Unreachable
+from leadline.core.errors import BookNotLive, InvalidRequest, SlowReader, UnknownSymbol, Unreachable
 from leadline.service.fanout import HEARTBEAT_S
 from leadline.service.lines import LAG_MAX, RING
 
@@ -485,7 +485,7 @@ def test_a_slow_reader_is_ended_where_its_policy_says_so(policy: str, lag: int):
         async with house.open() as door, AsyncClient(f"127.0.0.1:{door.port}", clock=FakeClock()) as client:
             stream = client.stream_book(BTC, 1000, policy)
             await stalled(house, stream, lag)
-            with pytest.raises(Overloaded) as ended:
+            with pytest.raises(SlowReader) as ended:
                 async for item in stream:
                     judge(house, item, 1000)
             assert (ended.value.waiting >= lag, ended.value.retryable, ended.value.exit_code) == (True, True, 4)

@@ -202,6 +202,7 @@ RAISED: list[tuple[errors.LeadlineError, Code]] = [
     (errors.NotReady(), Code.FAILED_PRECONDITION),
     (errors.Deadline(30), Code.DEADLINE_EXCEEDED),
     (errors.Overloaded(1.0), Code.RESOURCE_EXHAUSTED),
+    (errors.SlowReader(7), Code.RESOURCE_EXHAUSTED),
     (errors.RateLimited(12.5), Code.RESOURCE_EXHAUSTED),
     (errors.ExchangeError(), Code.UNAVAILABLE),
     (errors.StoreCorrupt("data", "checksum", "seconds", "k"), Code.DATA_LOSS),

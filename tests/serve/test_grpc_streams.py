@@ -316,7 +316,7 @@ def test_a_stalled_client_is_ended_by_the_policy_it_chose(policy: int, lag: int)
                     copy.take(await call.read())
             assert ended.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
             told = fields_of(ended.value)
-            assert (told["error"], told["retryable"], told["fields"]["waiting"] >= lag) == ("Overloaded", True, True)
+            assert (told["error"], told["retryable"], told["fields"]["waiting"] >= lag) == ("SlowReader", True, True)
             assert house.hub.readers == 0
 
     run(check())

@@ -44,6 +44,7 @@ FAILURES: list[tuple[Exception, int, str | None, dict[str, Any]]] = [
     (errors.NotReady("later"), 503, None, {}),
     (errors.Deadline(30), 504, None, {"after_s": 30}),
     (errors.Overloaded(1.5), 429, "2", {"retry_after_s": 1.5}),
+    (errors.SlowReader(7), 429, None, {"waiting": 7}),
     (errors.RateLimited(61), 429, "61", {"retry_after_s": 61}),
     (errors.ExchangeError("no"), 502, None, {}),
     (errors.Rejected(400, -1121, "Invalid symbol."), 502, None, {}),

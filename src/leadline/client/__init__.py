@@ -1,7 +1,7 @@
 """A running service from Python: the same answers as typed, checked records, asynchronous or not (docs/client.md)."""
 
 from leadline.client.aio import AsyncClient
-from leadline.client.failures import InternalError, Overloaded, Refused, Unauthenticated
+from leadline.client.failures import InternalError, Refused, Unauthenticated
 from leadline.client.frames import MissingPackage
 from leadline.client.history import Coverage, Gap, Seconds, Snapshots, StoredSnapshot, Trades
 from leadline.client.records import Book, Hole, Level, News, Policy, ToolInfo, Trade, TradeNews
@@ -18,7 +18,6 @@ __all__ = [
     "Level",
     "MissingPackage",
     "News",
-    "Overloaded",
     "Policy",
     "Refused",
     "Seconds",

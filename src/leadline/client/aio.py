@@ -13,7 +13,7 @@ import msgspec
 from google.protobuf.empty_pb2 import Empty
 
 from leadline.client.books import BookCopy, Broken, book_now
-from leadline.client.failures import Overloaded, failure
+from leadline.client.failures import failure
 from leadline.client.history import (
     Coverage,
     Pages,
@@ -33,7 +33,7 @@ from leadline.client.history import (
 from leadline.client.records import Book, Policy, ToolInfo, TradeNews
 from leadline.client.trades import TradeTape
 from leadline.clock import Clock, SystemClock
-from leadline.core.errors import InvalidRequest, LeadlineError, Malformed, Unreachable
+from leadline.core.errors import InvalidRequest, LeadlineError, Malformed, SlowReader, Unreachable
 from leadline.serve.proto import market_data_pb2 as data
 from leadline.serve.proto import provider_pb2 as provider
 from leadline.serve.proto.market_data_pb2_grpc import MarketDataStub
@@ -156,7 +156,7 @@ class AsyncClient:
 
         At least one item a second for each symbol: where nothing changes it says so (quiet). A lost connection is told
         (state UNKNOWN, no levels) and made anew, for as long as it takes; the book goes on where it was, or anew with `skipped`
-        saying so. Raises what the first attempt meets, later what trying again cannot mend, and Overloaded where the policy ends
+        saying so. Raises what the first attempt meets, later what trying again cannot mend, and SlowReader where the policy ends
         a slow reader.
         """
         names = _symbols(symbols)
@@ -382,7 +382,7 @@ def _cancelled() -> bool:
 
 def _mends(failed: LeadlineError) -> bool:
     """Whether a lost stream may come back: a policy that ends slow readers means it."""
-    return (failed.retryable or isinstance(failed, Unreachable)) and not isinstance(failed, Overloaded)
+    return (failed.retryable or isinstance(failed, Unreachable)) and not isinstance(failed, SlowReader)
 
 
 def _policy(policy: Policy | str) -> str:

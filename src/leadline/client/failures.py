@@ -17,20 +17,6 @@ from leadline.core.errors import Deadline, LeadlineError, Unreachable
 ERROR_KEY = "leadline-error-bin"
 
 
-class Overloaded(LeadlineError):
-    """A stream's reader was too slow for the policy it chose: `waiting` events lay before it."""
-
-    retryable = True
-    exit_code = 4
-
-    def __init__(self, waiting: int) -> None:
-        super().__init__(waiting)
-        self.waiting = waiting
-
-    def __str__(self) -> str:
-        return f"the reader is too slow: {self.waiting} events lie before it"
-
-
 class Unauthenticated(LeadlineError):
     """The service wants a token, and this is not it."""
 

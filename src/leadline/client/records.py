@@ -31,8 +31,8 @@ class Policy(enum.StrEnum):
     """What becomes of a reader that is slower than the market."""
 
     CONFLATE = "CONFLATE"  # it is told how much it missed and goes on with the present
-    WARN = "WARN"  # it is told how far behind it is, and ended (Overloaded) when that is no longer held
-    DISCONNECT = "DISCONNECT"  # it is ended (Overloaded)
+    WARN = "WARN"  # it is told how far behind it is, and ended (SlowReader) when that is no longer held
+    DISCONNECT = "DISCONNECT"  # it is ended (SlowReader)
 
 
 def exact(value_e8: int) -> Decimal:

@@ -114,6 +114,20 @@ class Overloaded(LeadlineError):
         return f"too many calls are under way, come back in {self.retry_after_s:g} s"
 
 
+class SlowReader(LeadlineError):
+    """A stream's reader was too slow for the policy it chose: `waiting` events lay before it."""
+
+    retryable = True
+    exit_code = 4
+
+    def __init__(self, waiting: int) -> None:
+        super().__init__(waiting)
+        self.waiting = waiting
+
+    def __str__(self) -> str:
+        return f"the reader is too slow: {self.waiting} events lie before it"
+
+
 class ExchangeError(LeadlineError):
     """The exchange's: it did not give what was asked for."""
 

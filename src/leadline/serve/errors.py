@@ -16,6 +16,7 @@ from leadline.core.errors import (
     Overloaded,
     RateLimited,
     RecordUnreadable,
+    SlowReader,
     StoreCorrupt,
     StoreError,
     UnknownName,
@@ -71,6 +72,7 @@ TABLE: dict[type[LeadlineError], Door] = {
     NotReady: Door("FAILED_PRECONDITION", 503, ()),
     Deadline: Door("DEADLINE_EXCEEDED", 504, ("after_s",)),
     Overloaded: Door("RESOURCE_EXHAUSTED", 429, ("retry_after_s",)),
+    SlowReader: Door("RESOURCE_EXHAUSTED", 429, ("waiting",)),
     RateLimited: Door("RESOURCE_EXHAUSTED", 429, ("retry_after_s",)),
     ExchangeError: Door("UNAVAILABLE", 502, ()),
     StoreCorrupt: Door("DATA_LOSS", 500, ("family", "key")),
@@ -88,9 +90,9 @@ def _with_all_below(kind: type[LeadlineError]) -> Iterator[type[LeadlineError]]:
 
 # Those of the classes; what only a door says has that of its row in the table of failures (docs/serving.md).
 _EXIT_CODES = {kind.__name__: kind.exit_code for kind in _with_all_below(LeadlineError)} | {
-    "Overloaded": RateLimited.exit_code,
     "TooLarge": InvalidRequest.exit_code,
     "Unauthenticated": Unreachable.exit_code,
+    "InsufficientScope": Unreachable.exit_code,
     "InvalidHost": Unreachable.exit_code,
     "InvalidOrigin": Unreachable.exit_code,
     "NoSuchRoute": Unreachable.exit_code,

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import grpc
 import msgspec
 
-from leadline.core.errors import InvalidRequest, LeadlineError
+from leadline.core.errors import InvalidRequest, LeadlineError, SlowReader
 from leadline.serve.errors import BUG, Door, Failed, Failure, bug, door_of, failure_of
 from leadline.serve.tokens import Refusal, Tokens
 from leadline.service.fanout import Ended
@@ -24,7 +24,6 @@ PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
 OPEN_SERVICE = "/grpc.health.v1.Health/"
 
 Context = grpc.aio.ServicerContext[Any, Any]
-OVERLOADED = Door("RESOURCE_EXHAUSTED", 429, ("waiting",))
 STOPS = Door("UNAVAILABLE", 503, ())
 
 
@@ -50,8 +49,8 @@ class Call:
     async def end(self, ended: Ended | None) -> None:
         """End a stream whose reader gets nothing more."""
         if ended is not None and ended.waiting:
-            message = f"the reader is too slow: {ended.waiting} events lie before it"
-            await self.refuse(_failure("Overloaded", message, retryable=True, waiting=ended.waiting), OVERLOADED)
+            slow = SlowReader(ended.waiting)
+            await self.refuse(failure_of(slow), door_of(slow))
         await self.refuse(_failure("Stopping", "the service stops", retryable=True), STOPS)
 
     def told(self, status: str) -> None:
@@ -116,5 +115,5 @@ def _refusing(refusal: Refusal) -> Any:
     return grpc.unary_unary_rpc_method_handler(refuse)
 
 
-def _failure(error: str, message: str, *, retryable: bool, **fields: Any) -> Failure:
-    return Failure(error=error, message=message, retryable=retryable, fields=fields)
+def _failure(error: str, message: str, *, retryable: bool) -> Failure:
+    return Failure(error=error, message=message, retryable=retryable, fields={})
