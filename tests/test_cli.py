@@ -525,3 +525,19 @@ def test_a_summary_that_cannot_be_written_is_told(said, tmp_path: Path):
         "replay", *parts("binance_20211012_4pairs"), "--data", tmp_path / "data", "--summary", tmp_path / "no" / "s.json"
     )
     assert answer.code == 2 and "leadline: --summary: " in answer.err and "No such file" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("leadline call orderbook_", {"orderbook_l1", "orderbook_l2", "orderbook_health"}),
+        ("leadline call estimate_market_impact sy", {"symbol="}),
+        ("leadline call binance.estimate_market_impact symbol=BTCUSDT side", {"side=both", "side=buy", "side=sell"}),
+        ("leadline call nonsense sy", set()),
+    ],
+)
+def test_a_shell_completes_tools_their_arguments_and_listed_values(words: str, completed: set[str]):
+    asked = {"_LEADLINE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    command = [sys.executable, "-c", "from leadline.cli import app; app(prog_name='leadline')"]
+    found = subprocess.run(command, env=os.environ | asked, capture_output=True, text=True, timeout=60)
+    assert (set(found.stdout.split()), found.stderr) == (completed, "")

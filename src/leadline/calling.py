@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from leadline.clock import SystemClock
-from leadline.core.errors import InvalidRequest, Unreachable
+from leadline.core.errors import InvalidRequest, UnknownName, Unreachable
 from leadline.serve.dispatch import Dispatcher
 from leadline.serve.errors import Failed, Failure
 from leadline.serve.schemas import input_schema
@@ -39,6 +39,24 @@ def _takes(name: str) -> list[str]:
     schema = input_schema(tool_of(name).request)
     required = schema.get("required", [])
     return [f"{field}{'*' if field in required else ''}" for field in schema["properties"]]
+
+
+def tools_like(begun: str) -> list[str]:
+    """For a shell: names of tools that begin so."""
+    return [tool.name for tool in TOOLS if tool.name.startswith(begun)]
+
+
+def words_like(name: str, begun: str) -> list[str]:
+    """For a shell: words `key=` that this tool takes and that begin so, behind `=` the values where they can be listed."""
+    try:
+        schema = input_schema(tool_of(name).request)
+    except UnknownName:
+        return []
+    words: list[str] = []
+    for field, found in schema["properties"].items():
+        listed: list[Any] = next((one["enum"] for one in found.get("anyOf", [found]) if "enum" in one), [])
+        words += [f"{field}={value}" for value in listed] or [f"{field}="]
+    return [word for word in words if word.startswith(begun)]
 
 
 def arguments(words: list[str]) -> dict[str, Any]:

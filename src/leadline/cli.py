@@ -361,10 +361,25 @@ def tools(form: Form = None) -> None:
     calling.listing(_form(form))
 
 
+def _complete_tool(incomplete: str) -> list[str]:
+    from leadline import calling
+
+    return calling.tools_like(incomplete)
+
+
+def _complete_argument(ctx: typer.Context, incomplete: str) -> list[str]:
+    from leadline import calling
+
+    return calling.words_like(str(ctx.params.get("tool") or ""), incomplete)
+
+
 @app.command()
 def call(
-    tool: Annotated[str, typer.Argument(metavar="TOOL", help="A tool of `leadline tools`.")],
-    given: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE...]", help="What it takes.")] = None,
+    tool: Annotated[str, typer.Argument(metavar="TOOL", help="A tool of `leadline tools`.", autocompletion=_complete_tool)],
+    given: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE...]", help="What it takes.", autocompletion=_complete_argument),
+    ] = None,
     data: Data = None,
     url: Annotated[str | None, typer.Option("--url", help="Ask a running service there instead of the store.")] = None,
     form: Form = None,
