@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import socket
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from tests.serve.web import NOW_NS, Web, web
 
 from leadline import __version__
 from leadline.core import errors
-from leadline.serve import dispatch
+from leadline.serve import dispatch, doors
 from leadline.serve.errors import TABLE
 from leadline.serve.guard import OPEN_PATHS, Rules
 from leadline.serve.requests import Request
@@ -389,5 +390,21 @@ def test_many_questions_at_once_have_each_their_own_answer():
             asked = [client.tool("get_order_flow", {**FLOW, "window_duration_secs": window}) for window in windows]
             found = await asyncio.gather(*asked)
             assert [answer["envelope"]["coverage"]["expected_s"] for _, _, answer in found] == windows
+
+    run(check())
+
+
+def test_an_answer_is_sent_as_soon_as_it_is_written():
+    """Nagle's algorithm holds back the second small write of an answer until the client has acknowledged the first, for 40 ms."""
+
+    async def check() -> None:
+        accepted: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        listening = doors._socket("127.0.0.1", 0, "")
+        async with await asyncio.start_server(lambda _, writer: accepted.set_result(writer), sock=listening):
+            _, client = await asyncio.open_connection(*listening.getsockname())
+            served = await accepted
+            assert served.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+            client.close()
+            served.close()
 
     run(check())
