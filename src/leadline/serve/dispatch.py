@@ -43,7 +43,10 @@ class Outcome(Struct, frozen=True):
 
 
 class Dispatcher:
-    """Answers calls. desk: None as long as the service starts. calls: by (tool, transport, outcome)."""
+    """Answers calls. desk: None as long as the service starts. calls: by (tool, transport, outcome).
+
+    under_way: how many are answered now, by Tool.rest.
+    """
 
     def __init__(self, clock: Clock, *, deadline_s: float = DEADLINE_S) -> None:
         self._clock = clock
@@ -51,7 +54,7 @@ class Dispatcher:
         self.desk: Desk | None = None
         self.calls: Counter[tuple[str, str, str]] = Counter()
         self.seconds: defaultdict[str, float] = defaultdict(float)
-        self._under_way: Counter[bool] = Counter()  # by Tool.rest
+        self.under_way: Counter[bool] = Counter()
 
     async def call(
         self, name: str, arguments: Any, *, transport: str, lax: bool = False, progress: Progress | None = None
@@ -77,16 +80,16 @@ class Dispatcher:
         return outcome
 
     async def _answered(self, tool: Tool, desk: Desk, request: Any, begun: float, progress: Progress | None) -> Any:
-        if self._under_way[tool.rest] >= (REST_CALLS_MAX if tool.rest else CALLS_MAX):
+        if self.under_way[tool.rest] >= (REST_CALLS_MAX if tool.rest else CALLS_MAX):
             raise Overloaded(RETRY_AFTER_S)
-        self._under_way[tool.rest] += 1
+        self.under_way[tool.rest] += 1
         try:
             asked = tool.run(desk, request)
             if inspect.isawaitable(asked):
                 return await self._in_time(asked, begun)
             return await self._stepped(asked, begun, progress)
         finally:
-            self._under_way[tool.rest] -= 1
+            self.under_way[tool.rest] -= 1
 
     async def _in_time(self, asked: Awaitable[T], begun: float) -> T:
         """Cancelled at the deadline. Raises Deadline, and what it raises."""

@@ -25,6 +25,7 @@ from leadline.serve.tokens import Tokens, metadata_routes
 from leadline.service.fanout import Hub
 
 GRACE_S = 3
+UNREAD_S = 30  # a client that takes nothing of what is sent to it for so long is cut off, and what waits for it is freed
 
 
 class Binds(Struct, frozen=True):
@@ -119,6 +120,8 @@ def _socket(host: str, port: int, bind: str) -> socket.socket:
     # The protocol is named, or asyncio leaves Nagle's algorithm on for all connections: an answer then takes 40 ms more.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: a full window counts too, see tcp(7); each connection inherits it
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_S * 1000)
     try:
         listening.bind((host, port))
     except OSError as error:

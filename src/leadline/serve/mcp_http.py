@@ -5,9 +5,11 @@ Hosts, origins and tokens are the guard's to check, for these paths as for all.
 """
 
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import anyio
 from mcp.server.lowlevel import Server
 from mcp.server.sse import SseServerTransport
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -21,9 +23,12 @@ from starlette.types import Receive, Scope, Send
 
 from leadline.serve.mcp_cues import Cues
 
+log = logging.getLogger("leadline.serve")
+
 OPEN = TransportSecuritySettings(enable_dns_rebinding_protection=False)  # the guard has looked already
 MESSAGES = "/messages/"
 LISTENERS_MAX = 256
+UNREAD_MAX = 128  # more than the guard lets one client ask at once, so nobody who reads has as many
 EVENTS_MAX = 64
 
 
@@ -35,7 +40,7 @@ class Transports:
         self._server = build(self._listen)
         self._manager = StreamableHTTPSessionManager(self._server, stateless=True, security_settings=OPEN)
         self._sse = SseServerTransport(MESSAGES, security_settings=OPEN)
-        self._outgoing: set[WriteStream[SessionMessage]] = set()
+        self._open: set[anyio.CancelScope] = set()
 
     @contextlib.asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
@@ -45,8 +50,8 @@ class Transports:
                 yield
             finally:
                 self._listen.close()
-                for outgoing in list(self._outgoing):
-                    await outgoing.aclose()
+                for stream in self._open:
+                    stream.cancel()
 
     async def streamable(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI, /mcp."""
@@ -59,12 +64,43 @@ class Transports:
             return
         request = Request(scope, receive)
         async with self._sse.connect_sse(request.scope, receive, send) as (incoming, outgoing):
-            self._outgoing.add(outgoing)
-            try:
-                await self._server.run(incoming, outgoing, self._server.create_initialization_options())
-            finally:
-                self._outgoing.discard(outgoing)
+            with anyio.CancelScope() as stream:
+                self._open.add(stream)
+                said = _Said(outgoing, stream.cancel)
+                try:
+                    await self._server.run(incoming, said, self._server.create_initialization_options())
+                finally:
+                    self._open.discard(stream)
 
     async def messages(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI, /messages/: what that client says."""
-        await self._sse.handle_post_message(scope, receive, send)
+        """ASGI, /messages/: what that client says. It is acknowledged first: a stream that has ended since is no fault."""
+        with contextlib.suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
+            await self._sse.handle_post_message(scope, receive, send)
+
+
+class _Said:
+    """The way to one client; one that lets UNREAD_MAX answers wait for it to read is ended."""
+
+    def __init__(self, stream: WriteStream[SessionMessage], end: Callable[[], None]) -> None:
+        self._stream = stream
+        self._end = end
+        self._waiting = 0
+
+    async def __aenter__(self) -> "_Said":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def send(self, item: SessionMessage, /) -> None:
+        if self._waiting == UNREAD_MAX:
+            log.warning("mcp_unread", extra={"waiting": self._waiting})
+            self._end()
+        self._waiting += 1
+        try:
+            await self._stream.send(item)
+        finally:
+            self._waiting -= 1
