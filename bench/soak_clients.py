@@ -303,7 +303,7 @@ class Sse(Asker):
     def __init__(self, session: aiohttp.ClientSession, base: str, stream: aiohttp.ClientResponse) -> None:
         super().__init__()
         self._session, self._base, self._stream = session, base, stream
-        self._path = ""
+        self.path = ""
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -311,12 +311,12 @@ class Sse(Asker):
         """read: otherwise nothing more is, once they have greeted each other."""
         async with session.get(f"{base}/sse", timeout=aiohttp.ClientTimeout(total=None)) as stream:
             one = cls(session, base, stream)
-            while not one._path:
+            while not one.path:
                 line = await stream.content.readline()
                 if not line:
                     raise ConnectionError("the stream ended")
                 if line.startswith(b"data: "):
-                    one._path = line[6:].strip().decode()
+                    one.path = line[6:].strip().decode()
             reading = asyncio.ensure_future(one._listen())
             try:
                 await one.hello()
@@ -328,7 +328,7 @@ class Sse(Asker):
                 await asyncio.gather(reading, return_exceptions=True)
 
     async def send(self, what: dict[str, Any]) -> None:
-        async with self._session.post(f"{self._base}{self._path}", json=what) as answer:
+        async with self._session.post(f"{self._base}{self.path}", json=what) as answer:
             await answer.read()
             if answer.status == 404:
                 raise ConnectionError("the stream has ended")

@@ -8,20 +8,23 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import aiohttp
 import grpc
 import msgspec
 import pytest
+from bench.soak_clients import Sse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.fakes import run
 from tests.serve.market import BTC, House
 from tests.serve.test_requests import VALID
-from tests.serve.web import web
+from tests.serve.web import Web, web
 
 from leadline import calling
 from leadline.core.errors import InvalidRequest, LeadlineError, UnknownSymbol
 from leadline.serve import requests
 from leadline.serve.dispatch import Dispatcher, Outcome
+from leadline.serve.proto import market_data_pb2 as data
 from leadline.serve.proto import provider_pb2 as pb
 from leadline.serve.requests import request_of
 from leadline.serve.schemas import input_schema
@@ -165,11 +168,11 @@ def cases(name: str) -> Iterator[tuple[str, Any, str]]:
             yield f"{path}={str(value)[:30]!a}", with_field(valid, path, own, value), own
 
 
-def judge(what: str, told: dict[str, Any], field: str) -> None:
+def judge(what: str, told: dict[str, Any], field: str, *, longest: int = MESSAGE_MAX) -> None:
     assert told.keys() == {"error", "message", "retryable", "fields"}, what
     assert told["error"] in REFUSED and told["retryable"] is False, (what, told["error"], told["message"][:200])
-    assert len(told["message"]) < MESSAGE_MAX and told["message"].isprintable(), (what, told["message"])
-    assert len(json.dumps(told, ensure_ascii=False)) < 3 * MESSAGE_MAX, what
+    assert len(told["message"]) < longest and told["message"].isprintable(), (what, told["message"])
+    assert len(json.dumps(told, ensure_ascii=False)) < 3 * longest, what
     if told["error"] == "UnknownSymbol":
         assert field == "symbol", what
     else:
@@ -272,6 +275,168 @@ def test_grpc_refuses_in_one_shape(name: str, caplog: pytest.LogCaptureFixture):
                 code = grpc.StatusCode.NOT_FOUND if told["error"] == "UnknownSymbol" else grpc.StatusCode.INVALID_ARGUMENT
                 assert (refused.value.code(), refused.value.details()) == (code, told["message"]), what
                 judge(what, told, "" if told["fields"].get("field") == "payload" else field)
+
+    run(check())
+    no_errors(caplog)
+
+
+MCP = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
+OLD, NEW = "2025-06-18", "2026-07-28"
+
+
+async def asked_by_mcp(client: Web, revision: str, name: str, arguments: bytes) -> tuple[int, dict[str, Any]]:
+    """Status, and the one JSON-RPC message that came."""
+    meta = ""
+    headers = {**MCP, "MCP-Protocol-Version": revision}
+    if revision == NEW:
+        said = {"protocolVersion": NEW, "clientInfo": {"name": "test", "version": "1"}, "clientCapabilities": {}}
+        meta = ',"_meta":' + json.dumps({f"io.modelcontextprotocol/{key}": value for key, value in said.items()})
+        headers |= {"Mcp-Method": "tools/call", "Mcp-Name": name}
+    params = b'{"name":%s,"arguments":%s%s}' % (json.dumps(name).encode(), arguments, meta.encode())
+    body = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":%s}' % params
+    status, _, told = await client.ask("POST", "/mcp", data=body, headers=headers)
+    if isinstance(told, str):
+        told = json.loads(next(line[6:] for line in told.splitlines() if line.startswith("data: {")))
+    return status, told
+
+
+@pytest.mark.parametrize("revision", [OLD, NEW])
+@each
+def test_mcp_refuses_in_one_shape(name: str, revision: str, caplog: pytest.LogCaptureFixture):
+    """A tool error with the sentence for the model and the fields for programs; what is no call is the protocol's error."""
+
+    async def check() -> None:
+        async with web() as client:
+            client.doors.dispatcher.desk.market = Asked()
+            for what, body, field in sent(name)[revision == NEW :: 8]:
+                if body == b"null":  # no arguments are none, there
+                    continue
+                status, told = await asked_by_mcp(client, revision, name, body)
+                if "error" in told:
+                    message = told["error"]["message"]
+                    assert told["error"]["code"] in {-32700, -32602} and len(message) < MESSAGE_MAX, (what, told)
+                    assert message.isprintable() and told.keys() == {"jsonrpc", "id", "error"}, (what, told)
+                    assert told["error"]["code"] == -32700 or what.startswith("arguments "), (what, told)
+                    assert told["error"]["code"] != -32700 or b"\\ud" in body or body.count(b"[") + body.count(b"{") > 190, (
+                        what,
+                        told,
+                    )
+                    continue
+                result = told["result"]
+                assert status == 200 and result["isError"] is True and "structuredContent" not in result, (what, told)
+                failure = result["_meta"]["leadline/failure"]
+                assert [one["text"] for one in result["content"]] == [failure["message"]], what
+                judge(what, failure, field)
+
+    run(check())
+    no_errors(caplog)
+
+
+@pytest.mark.parametrize("revision", [OLD, NEW])
+@pytest.mark.parametrize("name", ["", " ", "x" * 20_000, "../list_symbols", "ｌist_symbols", "%s", "place_order"])
+def test_mcp_refuses_a_name_of_no_tool_by_the_protocols_error(name: str, revision: str, caplog: pytest.LogCaptureFixture):
+    if revision == NEW and not (name.isascii() and len(name) < 8_000 and name.strip()):
+        pytest.skip("no header can carry it")
+
+    async def check() -> None:
+        async with web() as client:
+            _, told = await asked_by_mcp(client, revision, name, b"{}")
+            assert told["error"]["code"] == -32602, told
+            assert len(told["error"]["message"]) < MESSAGE_MAX and told["error"]["message"].isprintable()
+
+    run(check())
+    no_errors(caplog)
+
+
+JUNK = [
+    b"",
+    b"x",
+    b"[]",
+    b"null",
+    b"5",
+    b'"x"',
+    b"{}",
+    b'{"jsonrpc":"2.0"}',
+    b'{"jsonrpc":"1.0","id":1,"method":"ping"}',
+    b"\xff\xfe",
+]
+JUNK += [
+    b'{"jsonrpc":"2.0","id":1,"method":"tools/call"}',
+    b'{"jsonrpc":"2.0","id":{},"method":"ping"}',
+    b"[" * 5_000,
+    b"{" * 5_000,
+]
+JUNK += [b'{"jsonrpc":"2.0","id":1,"method":"no/such"}', b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":[]}']
+
+
+@pytest.mark.parametrize("body", JUNK, ids=range(len(JUNK)))
+def test_what_is_no_message_of_mcp_is_refused_without_a_word_in_the_log(body: bytes, caplog: pytest.LogCaptureFixture):
+    """At /mcp, and behind the stream of /sse, which goes on."""
+
+    async def check() -> None:
+        async with web() as client:
+            status, _, _ = await client.ask("POST", "/mcp", data=body, headers=MCP)
+            assert status in {200, 202, 400}
+            async with aiohttp.ClientSession() as session, Sse.open(session, client.url) as stream:
+                status, _, _ = await client.ask("POST", stream.path, data=body, headers=MCP)
+                assert status in {202, 400}
+                assert await stream.ask("ping", {}) == "ok"
+                status, _, _ = await client.ask("POST", "/messages/?session_id=" + "0" * 32, data=body, headers=MCP)
+                assert status == 404
+
+    run(check())
+    no_errors(caplog)
+
+
+RANGE = {"symbol": BTC, "from_s": 10, "to_s": 20}
+MOST, LEAST = 2**63 - 1, -(2**63)
+SENDABLE = [text for text in TEXTS if not any("\ud800" <= char <= "\udfff" for char in text)]  # protobuf takes Unicode only
+TYPED: list[tuple[str, Any, str]] = [
+    *(("GetBook", data.BookRequest(symbol=text), "symbol") for text in ["", "x" * 100_000, *SENDABLE]),
+    *(("GetBook", data.BookRequest(symbol=BTC, depth=depth), "depth") for depth in (1, 4, 21, 1_001, 2**32 - 1)),
+    *(("GetBook", data.BookRequest(symbol=BTC, max_age_ms=age), "max_age_ms") for age in (60_001, 2**32 - 1)),
+    *(("StreamBook", data.StreamBookRequest(symbols=[text]), "symbol") for text in ["", "x" * 100_000, *SENDABLE]),
+    ("StreamBook", data.StreamBookRequest(), "symbols"),
+    ("StreamBook", data.StreamBookRequest(symbols=[BTC] * 100_000), "symbols"),
+    ("StreamBook", data.StreamBookRequest(symbols=[BTC], depth=7), "depth"),
+    ("StreamBook", data.StreamBookRequest(symbols=[BTC], policy=99), "policy"),
+    ("StreamTrades", data.StreamTradesRequest(), "symbols"),
+    ("StreamTrades", data.StreamTradesRequest(symbols=[BTC], policy=-1), "policy"),
+    *(
+        (method, data.RangeRequest(**{**RANGE, field: value}), field)
+        for method in ("GetSnapshots", "GetTrades", "GetCoverage", "ScanSeconds")
+        for field, value in (
+            *(("symbol", text) for text in ["", *SENDABLE]),
+            *(("from_s", second) for second in (-1, LEAST)),
+            *(("to_s", second) for second in (0, 10, -1, LEAST, MOST)),
+            *(("page_token", token) for token in ("x", "x" * 100_000, "\x00", "🙂", "../..", "15:")),
+            ("page_size", 2**32 - 1),
+            ("step_s", 2**32 - 1),
+            ("fields", ["nonsense"]),
+            ("fields", ["x" * 100_000]),
+            ("fields", ["t"] * 10_000),
+        )
+        if not (method == "ScanSeconds" and field == "fields" and value == ["t"] * 10_000)
+    ),
+]
+
+
+def test_the_typed_grpc_door_refuses_in_the_same_shape(caplog: pytest.LogCaptureFixture):
+    async def check() -> None:
+        house = House()
+        house.go_live()
+        async with house.open() as door:
+            for method, request, field in TYPED:
+                what = f"{method} {str(request)[:60]!a}"
+                with pytest.raises(grpc.aio.AioRpcError) as refused:
+                    call = getattr(door.data, method)(request)
+                    if hasattr(call, "read"):
+                        raise AssertionError(f"answered: {what}, {await call.read()}"[:300])
+                    raise AssertionError(f"answered: {what}, {await call}"[:300])
+                told = json.loads(dict(refused.value.trailing_metadata())["leadline-error-bin"])
+                code = grpc.StatusCode.NOT_FOUND if told["error"] == "UnknownSymbol" else grpc.StatusCode.INVALID_ARGUMENT
+                assert (refused.value.code(), refused.value.details()) == (code, told["message"]), what
+                judge(what, told, field, longest=1_000 if field == "fields" else MESSAGE_MAX)  # every column is named
 
     run(check())
     no_errors(caplog)

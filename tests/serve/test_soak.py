@@ -42,7 +42,7 @@ def tasks() -> Counter[str]:
 @asynccontextmanager
 async def sse(client: Web, *, read: bool = True) -> AsyncIterator[Sse]:
     async with aiohttp.ClientSession() as session:
-        async with Sse.open(session, f"http://127.0.0.1:{client.doors.http_port}", read=read) as stream:
+        async with Sse.open(session, client.url, read=read) as stream:
             yield stream
 
 
@@ -90,7 +90,7 @@ def test_a_service_that_stops_ends_its_streams_without_a_word_of_errors(caplog: 
     async def check() -> None:
         async with aiohttp.ClientSession() as session:
             async with web() as client:
-                stream = await session.get(f"http://127.0.0.1:{client.doors.http_port}/sse")
+                stream = await session.get(f"{client.url}/sse")
                 assert (await stream.content.readline()).startswith(b"event: endpoint")
             await stream.content.read()
 

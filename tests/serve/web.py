@@ -21,10 +21,13 @@ class Web:
     def __init__(self, doors: Doors, session: aiohttp.ClientSession) -> None:
         self.doors, self._session = doors, session
 
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.doors.http_port}"
+
     async def ask(self, method: str, path: str, **how: Any) -> tuple[int, Any, Any]:
         """Status, headers, body: JSON where it is said to be."""
-        url = f"http://127.0.0.1:{self.doors.http_port}{path}"
-        async with self._session.request(method, url, **how) as answer:
+        async with self._session.request(method, self.url + path, **how) as answer:
             body = await answer.json() if answer.content_type == "application/json" else await answer.text()
             return answer.status, answer.headers, body
 

@@ -14,6 +14,7 @@ from leadline.service.queries.books import MAX_AGE_MS, book_of
 
 DEPTH = 20
 SYMBOLS_MAX = 500
+AGE_MS_MAX = 60_000
 NAME = "leadline.v1.MarketData"
 
 
@@ -30,6 +31,8 @@ class MarketData(MarketDataServicer):
         async with answering(context, "GetBook"):
             desk, depth = self._desk(), _depth(request.depth)
             max_age_ms = request.max_age_ms if request.HasField("max_age_ms") else MAX_AGE_MS
+            if max_age_ms > AGE_MS_MAX:
+                raise InvalidRequest("max_age_ms", f"{max_age_ms} ms", f"0-{AGE_MS_MAX}")
             found = book_of(desk, symbol_of(desk, request.symbol), levels=depth, max_age_ms=max_age_ms)
             return book_now(found.view, desk, instance=self._hub.instance, depth=depth)
 

@@ -6,6 +6,7 @@ from leadline.core.errors import InvalidRequest
 from leadline.core.records import BookSnapshot, BookView, Level, Trade
 from leadline.core.units import decimal_text
 from leadline.serve.proto import market_data_pb2 as pb
+from leadline.serve.requests import check_symbol
 from leadline.service.fanout import Policy, Position, TradesGone
 from leadline.service.lines import Body, Diff, Event, Items, Mark, Skipped, Slow, Snapshot, Status
 from leadline.service.queries import Desk
@@ -33,8 +34,7 @@ def symbols_of(desk: Desk, texts: Sequence[str], at_most: int) -> list[str]:
 
 def symbol_of(desk: Desk, text: str) -> str:
     """As followed or stored. Raises InvalidRequest, UnknownSymbol."""
-    if not text or len(text) > 64:
-        raise InvalidRequest("symbol", "missing" if not text else f"{len(text)} characters", "1-64 characters")
+    check_symbol(text)
     return desk.symbol(text)
 
 

@@ -24,6 +24,7 @@ from starlette.types import Receive, Scope, Send
 from leadline.serve.mcp_cues import Cues
 
 log = logging.getLogger("leadline.serve")
+logging.getLogger("mcp.server.sse").setLevel(logging.CRITICAL)  # it logs what clients send wrong, with tracebacks; they are told
 
 OPEN = TransportSecuritySettings(enable_dns_rebinding_protection=False)  # the guard has looked already
 MESSAGES = "/messages/"

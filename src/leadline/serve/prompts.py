@@ -7,7 +7,7 @@ from typing import Any, get_args
 from msgspec import Struct
 
 from leadline.core.errors import InvalidRequest, UnknownName
-from leadline.serve.requests import Interval
+from leadline.serve.requests import Interval, check_symbol
 
 INTERVALS: tuple[str, ...] = get_args(Interval)
 HONESTY = (
@@ -105,7 +105,8 @@ def _value(argument: Argument, given: Any) -> str:
         if given not in argument.values:
             raise InvalidRequest(argument.name, repr(given[:20]), ", ".join(argument.values))
         return given
+    check_symbol(given)
     value = given.strip().upper()
-    if not (1 <= len(value) <= 32 and value.isprintable() and not any(mark in value for mark in " :*{}")):
+    if any(mark in value for mark in "*{}"):  # it becomes part of a text, and perhaps of an address
         raise InvalidRequest(argument.name, repr(given[:40]), "a symbol, e.g. BTCUSDT")
     return value

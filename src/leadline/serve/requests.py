@@ -202,9 +202,15 @@ def request_of(kind: type[R], arguments: Any, *, lax: bool = False) -> R:
         field = next((name for name, value in arguments.items() if not _is_unicode(value)), "arguments")
         raise InvalidRequest(_printable(field[:FIELD_SHOWN]), "not Unicode text", "UTF-8") from error
     symbol = getattr(request, "symbol", None)
-    if symbol is not None and not _is_symbol(symbol):
-        raise InvalidRequest("symbol", "no name of a symbol", "1-32 printable characters without ':' and white space")
+    if symbol is not None:
+        check_symbol(symbol)
     return request
+
+
+def check_symbol(text: str) -> None:
+    """Raises InvalidRequest for what may not be looked up."""
+    if not _is_symbol(text):
+        raise InvalidRequest("symbol", "no name of a symbol", "1-32 printable characters without ':' and white space")
 
 
 def _is_unicode(value: Any) -> bool:
