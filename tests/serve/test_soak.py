@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
+import grpc
 import pytest
 from bench.soak import soak
 from bench.soak_clients import Sse
@@ -16,6 +17,7 @@ from tests.fakes import run
 from tests.serve.web import Web, web
 
 from leadline.serve import doors, mcp_http
+from leadline.serve.grpc_door import answering
 
 LADDER = {"name": "orderbook_l2", "arguments": {"symbol": "BTCUSDT", "levels": 20}}
 
@@ -112,6 +114,36 @@ def test_a_client_that_takes_nothing_of_its_answers_is_cut_off(monkeypatch: pyte
                 raw.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 60)
                 await until(lambda: tasks() - before)
                 await until(lambda: not tasks() - before)
+
+    run(check())
+    assert errors(caplog) == []
+
+
+def test_a_message_to_a_caller_who_has_just_gone_is_no_error(caplog: pytest.LogCaptureFixture):
+    """The library refuses to send before it has heard that the caller is gone; a moment later it ends the call by itself."""
+
+    async def check() -> None:
+        failed = asyncio.Event()
+
+        async def stream(_: bytes, context: Any) -> None:
+            async with answering(context, "Stream"):
+                await context.write(b"1")
+                failed.set()
+                raise grpc.aio.InternalError('Failed "execute_batch"')
+
+        server = grpc.aio.server()
+        handler = grpc.unary_stream_rpc_method_handler(stream)
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Test", {"Stream": handler}),))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            before = tasks()
+            call = channel.unary_stream("/test.Test/Stream")(b"")
+            assert await call.read() == b"1"
+            await failed.wait()
+            call.cancel()
+            await until(lambda: not tasks() - before)
+        await server.stop(None)
 
     run(check())
     assert errors(caplog) == []

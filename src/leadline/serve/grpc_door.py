@@ -1,9 +1,10 @@
 """How the gRPC door says no: each failure as its status, its fields as JSON in the trailing metadata; and who may come in."""
 
+import asyncio
 import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, NoReturn
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ log = logging.getLogger("leadline.serve")
 ERROR_KEY = "leadline-error-bin"
 CORRELATION_KEY = "correlation-id"
 CORRELATION_MAX = 256
+GONE_S = 1.0
 PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
 OPEN_SERVICE = "/grpc.health.v1.Health/"
 
@@ -69,7 +71,12 @@ async def answering(context: Context, method: str, correlation_id: str = "") -> 
         await call.refuse(failure_of(error), door_of(error))
     except Failed as error:
         await call.refuse(error.failure, error.door)
-    except grpc.aio.BaseError:  # ended by us, or the caller is gone: the library's to see to
+    except grpc.aio.InternalError:  # nothing can be sent: the caller has just gone; when the library hears it, we are cancelled
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GONE_S):
+                await asyncio.Event().wait()
+        raise
+    except grpc.aio.BaseError:  # ended by us: the library's to see to
         raise
     except Exception:  # the door: a bug in one call must not end the service, nor tell what it is made of
         failure = bug(uuid.uuid4().hex[:12])
