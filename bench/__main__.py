@@ -21,6 +21,7 @@ NAMES = (
     "determinism",
     "standin_load",
     "analytics",
+    "answers",
     "soak",
 )
 

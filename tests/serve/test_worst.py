@@ -4,13 +4,18 @@ from typing import Any
 
 import msgspec
 import pytest
+from bench.answers import Fixed
 from bench.largest import largest
 from jsonschema import Draft202012Validator
+from mcp import Client
 from tests.fakes import run
 from tests.serve.market import House, Market
 
 from leadline.serve.bounded import LEFT_OUT, MCP_BYTES_MAX, MCP_BYTES_MIN, encoded
 from leadline.serve.grpc_provider import RESULT_BYTES_MAX
+from leadline.serve.listing import Offer
+from leadline.serve.mcp_server import mcp_server
+from leadline.serve.resources import resource_of
 from leadline.serve.schemas import output_schema
 from leadline.serve.tools import TOOLS, Tool, tool_of
 
@@ -148,3 +153,39 @@ def test_four_hundred_symbols_of_which_one_is_not_well():
     assert left["reading"] == whole["reading"] and left["orderbook_symbols_active"] == 399
     whole, left = asked(house, "list_symbols")
     assert left["symbols"] == whole["symbols"][: len(left["symbols"])] and len(left["symbols"]) > 50
+
+
+# At the door -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bytes_max", [MCP_BYTES_MIN, MCP_BYTES_MAX])
+@each
+def test_mcp_sends_no_more_and_the_same_twice(tool: Tool, bytes_max: int):
+    """Through the library's own client, which holds the structured content against the listed schema."""
+
+    async def check() -> None:
+        async with Client(mcp_server(Fixed(largest(tool, 700)), Offer(("all",), bytes_max))) as client:
+            await client.list_tools()
+            result = await client.call_tool(tool.name, {"symbol": "BTCUSDT"})
+        assert not result.is_error
+        [content] = result.content
+        assert len(content.text.encode()) <= bytes_max
+        if tool.text:
+            assert result.structured_content is None and content.text.endswith(LEFT_OUT)
+        else:
+            assert msgspec.json.decode(content.text) == result.structured_content
+
+    run(check())
+
+
+@pytest.mark.parametrize("name", ["book", "metrics", "report", "coverage", "incidents"])
+def test_a_resource_has_the_same_bound(name: str):
+    async def check() -> None:
+        uri = f"market://BTCUSDT/{name}"
+        tool = resource_of(uri)[0].tool
+        assert tool is not None
+        async with Client(mcp_server(Fixed(largest(tool_of(tool), 700)), Offer())) as client:
+            [content] = (await client.read_resource(uri)).contents
+        assert len(content.text.encode()) <= MCP_BYTES_MAX
+
+    run(check())
