@@ -22,6 +22,7 @@ NAMES = (
     "standin_load",
     "analytics",
     "answers",
+    "doors",
     "soak",
 )
 
