@@ -631,6 +631,47 @@ def test_who_listens_is_told_that_a_book_has_changed_and_at_most_once_a_second()
     run(check())
 
 
+@pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
+def test_a_session_of_an_older_revision_subscribes_and_is_told_of_what_it_wants_alone():
+    """By the older transport, which can push; a connection without a session cannot, and does not say that it could."""
+
+    async def check() -> None:
+        house = House()
+        house.go_live()
+        doors = Doors(house.clock, house.dispatcher)
+        uri, told = f"market://{BTC}/book", list[str]()
+
+        async def hear(message: Any) -> None:
+            if isinstance(message, types.ResourceUpdatedNotification):
+                told.append(str(message.params.uri))
+
+        async with doors.open(Binds("", "127.0.0.1:0", Rules(burst=MANY))):
+            async with assistant(doors, "sse", message_handler=hear) as client:
+                await client.subscribe_resource(uri)
+                await client.subscribe_resource("market://ETHUSDT/book")
+                with pytest.raises(MCPError) as refused:
+                    await client.subscribe_resource("market://BTCUSDT/nothing")
+                assert (refused.value.code, refused.value.data["uri"]) == (types.INVALID_PARAMS, "market://BTCUSDT/nothing")
+                for seconds in (1, 2):
+                    for _ in range(5):
+                        house.move()
+                    await house.clock.advance(1)
+                    await until(lambda wanted=seconds: len(told) == wanted)
+                await client.unsubscribe_resource(uri)
+                house.move()
+                await house.clock.advance(1)
+                await settle()
+                await client.list_tools()  # what had been sent before would have come before
+                assert told == [uri] * 2
+            await until(lambda: "mcp subscriptions" not in {task.get_name() for task in asyncio.all_tasks()})
+            async with assistant(doors, "legacy") as client:
+                with pytest.raises(MCPError) as refused:
+                    await client.subscribe_resource(uri)
+                assert refused.value.code == types.METHOD_NOT_FOUND
+
+    run(check())
+
+
 def test_streams_are_ended_when_the_door_closes_and_nothing_is_left():
     async def check() -> None:
         before = asyncio.all_tasks()

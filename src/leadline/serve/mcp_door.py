@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -62,7 +63,7 @@ class McpDoor:
     async def _serve(self) -> None:
         cues_type, mcp_server, transports_type = await asyncio.to_thread(_load)
         cues = cues_type(self._dispatcher, self._clock)
-        transports = transports_type(lambda listen: mcp_server(self._dispatcher, self._offer, listen=listen), cues)
+        transports = transports_type(functools.partial(mcp_server, self._dispatcher, self._offer), cues)
         async with asyncio.TaskGroup() as tasks, transports.run():
             looking = tasks.create_task(cues.run(), name="mcp cues")
             self._transports.set_result(transports)

@@ -4,6 +4,7 @@ A connection without a session survives a restart of the service, and clients th
 Hosts, origins and tokens are the guard's to check, for these paths as for all.
 """
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -21,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from leadline.serve.mcp_cues import Cues
+from leadline.serve.mcp_cues import Cues, Subscriptions
 
 log = logging.getLogger("leadline.serve")
 logging.getLogger("mcp.server.sse").setLevel(logging.CRITICAL)  # it logs what clients send wrong, with tracebacks; they are told
@@ -36,10 +37,11 @@ EVENTS_MAX = 64
 class Transports:
     """Both of them, over one server."""
 
-    def __init__(self, build: Callable[[ListenHandler], "Server[Any]"], cues: Cues) -> None:
+    def __init__(self, build: Callable[..., "Server[Any]"], cues: Cues) -> None:
+        self._build = build
+        self._cues = cues
         self._listen = ListenHandler(cues, max_subscriptions=LISTENERS_MAX, max_buffered_events=EVENTS_MAX)
-        self._server = build(self._listen)
-        self._manager = StreamableHTTPSessionManager(self._server, stateless=True, security_settings=OPEN)
+        self._manager = StreamableHTTPSessionManager(build(listen=self._listen), stateless=True, security_settings=OPEN)
         self._sse = SseServerTransport(MESSAGES, security_settings=OPEN)
         self._open: set[anyio.CancelScope] = set()
 
@@ -63,15 +65,19 @@ class Transports:
         if scope["method"] != "GET":
             await Response(status_code=405, headers={"Allow": "GET"})(scope, receive, send)
             return
-        request = Request(scope, receive)
+        request, subscriptions = Request(scope, receive), Subscriptions(self._cues)
+        server = self._build(listen=self._listen, subscriptions=subscriptions)
         async with self._sse.connect_sse(request.scope, receive, send) as (incoming, outgoing):
             with anyio.CancelScope() as stream:
                 self._open.add(stream)
                 said = _Said(outgoing, stream.cancel)
-                try:
-                    await self._server.run(incoming, said, self._server.create_initialization_options())
-                finally:
-                    self._open.discard(stream)
+                async with asyncio.TaskGroup() as tasks:
+                    telling = tasks.create_task(subscriptions.run(), name="mcp subscriptions")
+                    try:
+                        await server.run(incoming, said, server.create_initialization_options())
+                    finally:
+                        self._open.discard(stream)
+                        telling.cancel()
 
     async def messages(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI, /messages/: what that client says. It is acknowledged first: a stream that has ended since is no fault."""

@@ -20,6 +20,7 @@ from leadline.serve import prompts, resources, search
 from leadline.serve.asking import Answer, Asks, answer
 from leadline.serve.errors import Failed, Failure, failure_of
 from leadline.serve.listing import Offer, short_input, short_output, tools_of
+from leadline.serve.mcp_cues import Subscriptions
 from leadline.serve.reference import PAGES
 
 log = logging.getLogger("leadline.serve")
@@ -38,8 +39,12 @@ ABOUT = (
 Context = Any
 
 
-def mcp_server(asks: Asks, offer: Offer, *, listen: ListenHandler | None = None) -> "Server[Any]":
-    """asks: who answers. listen: tells those who want it that a resource has changed; None: nobody does."""
+def mcp_server(
+    asks: Asks, offer: Offer, *, listen: ListenHandler | None = None, subscriptions: Subscriptions | None = None
+) -> "Server[Any]":
+    """asks: who answers. listen, subscriptions: tell those who want it that a resource has changed, the latter the one session
+    of this server; None: nobody does.
+    """
     tools = _Tools(asks, offer)
     shown = _Resources(asks, offer)
     return Server(
@@ -55,6 +60,8 @@ def mcp_server(asks: Asks, offer: Offer, *, listen: ListenHandler | None = None)
         on_list_prompts=_list_prompts,
         on_get_prompt=_get_prompt,
         on_completion=_Completions(asks).complete,
+        on_subscribe_resource=None if subscriptions is None else subscriptions.subscribe,
+        on_unsubscribe_resource=None if subscriptions is None else subscriptions.unsubscribe,
         on_subscriptions_listen=listen,
     )
 
