@@ -25,6 +25,7 @@ def check(bin_folder: Path, doors: Doors) -> Checks:
         f"http://{doors.http}/openapi.json",
     ]
     command += ["--max-examples", EXAMPLES, "--seed", SEED, "--rate-limit", RATE, "--continue-on-failure", "--no-color"]
+    command += ["--generation-database", "none"]  # nothing is remembered of earlier runs
     command += ["--report", "json", "--report-json-path", report]
     hooks = {"SCHEMATHESIS_HOOKS": str(RULES / "schemathesis_hooks.py")}
     ended = ran(command, env=hooks, cwd=bin_folder.parent, end_s=END_S)

@@ -1,12 +1,15 @@
 """What schemathesis is told beside its configuration. It runs in schemathesis' environment, not in ours."""
 
 import re
+import time
 from typing import Any
 
 import schemathesis
 
 SYMBOL = "BTCUSDT"
 LENGTH_MAX = 64  # of a symbol, by its schema; a longer one must stay wrong
+SECONDS = range(10_000_000_000)  # the same of times
+WINDOW_S = 30
 
 # Field, and how a refusal says what is allowed: what a request may hold beside what its schema says. A line that no refusal
 # needs any more can go; a refusal that no line explains is a failure.
@@ -44,14 +47,16 @@ def _loosen(node: Any) -> None:
 
 @schemathesis.hook
 def map_body(context: schemathesis.HookContext, body: Any) -> Any:
-    """A text that is no listed symbol would be all that is ever asked for; every other one becomes one that is."""
+    """Most texts are no listed symbol, and most times are years from each other: only refusals would ever be looked at."""
     if not isinstance(body, dict):
         return body
+    body = dict(body)
     symbol, start, end = body.get("symbol"), body.get("from_s"), body.get("to_s")
     if isinstance(symbol, str) and len(symbol) in range(0, LENGTH_MAX, 2):
-        body = {**body, "symbol": SYMBOL}
-    if type(start) is type(end) is int and start >= end >= 0:
-        body = {**body, "from_s": end, "to_s": start + 1}
+        body |= {"symbol": SYMBOL}
+    if type(start) is type(end) is int and start in SECONDS and end in SECONDS:
+        now = int(time.time())
+        body |= {"from_s": now - WINDOW_S, "to_s": now}
     return body
 
 
