@@ -17,7 +17,7 @@ PIP := .venv/bin/python $(INSTALL)
 COMPILE := env -u UV_FIND_LINKS -u UV_INDEX -u UV_EXTRA_INDEX_URL .venv/bin/python -m uv --quiet --no-config pip compile \
 	--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header $(ARGS)
 
-.PHONY: help venv others test lint types check demo clients bench requirements clean
+.PHONY: help venv others test lint types check demo clients doors bench requirements clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -43,6 +43,9 @@ check: lint types test  ## all three of them
 clients: $(DEV)  ## other people's clients against the stand-in [ARGS="--only ccxt"]
 	@.venv/bin/python -m standin_clients $(ARGS)
 
+doors: $(DEV)  ## other people's clients against our doors [ARGS="--only inspector"]
+	@.venv/bin/python -m door_clients $(ARGS)
+
 bench: $(BENCH)  ## measure the promises [ARGS]
 	@.venv/bin/python -m bench $(ARGS)
 
@@ -61,9 +64,9 @@ requirements:  ## pin requirements/*.txt anew from pyproject.toml [ARGS=--upgrad
 	@$(COMPILE) --group build --constraints requirements/bench.txt -o requirements/run.txt pyproject.toml
 	@$(COMPILE) -o $(COMPARED).txt $(COMPARED).in
 
-clean:  ## remove .venv, .venv-others, .venv-clients, caches and build folders; recorded data stays
+clean:  ## remove .venv, .venv-others, .venv-clients, .venv-doors, caches and build folders; recorded data stays
 	@echo "clean: .venv, caches, build folders"
-	@rm -rf .venv .venv-others .venv-clients build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	@rm -rf .venv .venv-others .venv-clients .venv-doors build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
 	@find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # A new key starts from an empty .venv: what is no longer required is no longer there.
