@@ -67,7 +67,7 @@ def _short(name: str, field: dict[str, Any], defs: dict[str, Any]) -> dict[str, 
             short = {"type": "object", "properties": inner, "additionalProperties": False}
     else:
         said = next((option["description"] for option in options if "description" in option), None)
-        short = {"type": [option["type"] for option in options], "default": field.get("default")}
+        short = {"anyOf": [{"type": option["type"]} for option in options], "default": field.get("default")}
         short |= {"description": said} if said else {}
     if short.get("default", ...) is None or isinstance(short.get("default"), dict):
         del short["default"]

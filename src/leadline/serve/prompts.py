@@ -46,7 +46,7 @@ PROMPTS = (
         (SYMBOL, Argument("timeframe", "Candles to look at.", "1d", INTERVALS)),
         "Analyse {symbol} on the {timeframe} timeframe.\n"
         "1. orderbook_health of {symbol}: can the book be trusted now?\n"
-        "2. get_ticker and get_klines (interval {timeframe}, limit 30): where the price comes from.\n"
+        "2. get_ticker and get_klines (interval {timeframe}, limit 30), if you are offered them: where the price comes from.\n"
         "3. orderbook_l1, and estimate_market_impact for 100000: spread, depth, what a trade would cost.\n"
         "4. get_order_flow and detect_market_anomalies over 300 s: who pressed, what stands out against its own day.\n"
         "5. get_volume_profile over 24 h: where volume traded.\n"

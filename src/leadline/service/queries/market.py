@@ -340,7 +340,9 @@ def named(text: str) -> str:
     """A symbol as the exchange would write it; whether it lists it, only the exchange knows. Raises InvalidRequest."""
     name = text.strip().upper()
     if not 0 < len(name) <= SYMBOL_MAX or any(sign in ":*" or sign.isspace() for sign in name):
-        raise InvalidRequest("symbol", f"{text[:40]!r} is no symbol", f"1-{SYMBOL_MAX} characters without : * and white space")
+        raise InvalidRequest(
+            "symbol", f"{text[:40]!r} is no symbol", f"1-{SYMBOL_MAX} printable characters without ':' and white space"
+        )
     return name
 
 

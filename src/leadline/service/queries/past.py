@@ -8,7 +8,7 @@ from msgspec import Struct
 from leadline.core.errors import InvalidRequest
 from leadline.core.records import BookSnapshot, SecondRecord
 from leadline.core.units import decimal_text, decimal_text_e16
-from leadline.service.queries.coverage import coverage
+from leadline.service.queries.coverage import coverage_in_steps
 from leadline.service.queries.desk import Desk, Grid
 from leadline.service.queries.envelope import Envelope, covered, of_service
 from leadline.service.steps import Steps
@@ -60,23 +60,25 @@ def get_history(
     if not 0 <= from_s < to_s:
         raise InvalidRequest("to_s", f"{to_s}", f"more than from_s, {from_s}")
     grid = desk.grid(symbol)
-    at = max(from_s, cursor if cursor is not None else from_s)
-    at = -(-at // step_s) * step_s
-    begin_s, rows = at, list[dict[str, Any]]()
-    while at < to_s and len(rows) < limit:
+    begin_s = -(-max(from_s, cursor if cursor is not None else from_s) // step_s) * step_s
+    oldest_s, newest_s = desk.reader.first_second(symbol), desk.reader.last_second(symbol)
+    end_s = min(to_s, begin_s if newest_s is None else newest_s + 1)  # nothing is looked for where nothing is stored
+    at = max(begin_s, -(-(0 if oldest_s is None else oldest_s) // step_s) * step_s)
+    rows: list[dict[str, Any]] = []
+    while at < end_s and len(rows) < limit:
         if step_s == 1:
-            upto = min(at + SLICE_S, to_s, at + limit - len(rows))
+            upto = min(at + SLICE_S, end_s, at + limit - len(rows))
             rows += _rows(desk, symbol, kind, at, upto, grid)
             at = upto
         else:
-            for t in range(at, min(at + 60 * step_s, to_s), step_s):
+            for t in range(at, min(at + 60 * step_s, end_s), step_s):
                 rows += _rows(desk, symbol, kind, t, t + 1, grid)
                 at = t + step_s
                 if len(rows) >= limit:
                     break
         yield
-    at = min(at, to_s)
-    found = coverage(desk.reader, symbol, begin_s, max(begin_s + 1, at))
+    at = to_s if at >= end_s else at
+    found = yield from coverage_in_steps(desk.reader, symbol, begin_s, max(begin_s + 1, at))
     return HistoryAnswer(
         reading=f"{symbol}: {len(rows)} {kind} of {begin_s} to {at}" + ("." if at >= to_s else f", go on at {at}."),
         symbol=symbol,
