@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from leadline.service.feed import Feed
 
 SAME_SIGNAL_S = 1.0  # `timeout` and shells send one signal to the process and once more to its group
+SWITCH_S = 0.0005
 UNIX_S_MAX = 1e10  # 2286-11-20, the last second a store can hold; more is most likely milliseconds
 
 
@@ -102,7 +103,7 @@ def serve(
     }
     loaded = _settings(config, symbols, data, rest_url, ws_url, log_level, **doors)
     _log(loaded)
-    asyncio.run(_until_signalled(lambda stop: serving.serve(loaded.settings, stop, started=_settle_garbage)))
+    asyncio.run(_until_signalled(lambda stop: serving.serve(loaded.settings, stop, started=_settle)))
 
 
 @app.command()
@@ -620,10 +621,13 @@ def _summary(feed: "Feed") -> dict[str, Any]:
     }
 
 
-def _settle_garbage(_: Any) -> None:
-    """What start made stays; the collector need not look at it again, nor after every few hundred messages."""
+def _settle(_: Any) -> None:
+    """What start made stays; the collector need not look at it again, nor after every few hundred messages. And a socket that
+    may be read does not wait 5 ms for the writer's thread, as Python has it: an answer takes many such turns.
+    """
     import gc
 
+    sys.setswitchinterval(SWITCH_S)
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)

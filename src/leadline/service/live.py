@@ -24,7 +24,7 @@ log = logging.getLogger("leadline.live")
 CRASH_PAUSE_S = 1.0
 CRASHES_MAX = 10  # in a row, each within CRASH_FORGET_S of the one before
 CRASH_FORGET_S = 600.0
-BREATH_S = 0.005  # a tick over many symbols lets the sockets be read this often
+BREATH_S = 0.001  # a tick over many symbols lets the sockets be read this often; an answer takes some ten such turns
 STEP_S = 0.5  # wall and monotonic time drift apart by more than this between two ticks: the clock was set
 INLINE_ROWS = 64
 
