@@ -425,6 +425,49 @@ def test_the_doctor_tells_what_is_wrong_with_the_place(
     assert [name for name, (bad, _, _) in found.items() if bad == "FAIL"] == [*([check] if level == "FAIL" else []), "exchange"]
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, {"doors": ("ok", "grpc at 127.0.0.1:50053, http at 127.0.0.1:3001", "")}),
+        ({"GRPC_BIND": "", "HTTP_BIND": "[::1]:1"}, {"doors": ("ok", "grpc closed, http at [::1]:1", "")}),
+        (
+            {"HTTP_BIND": "0.0.0.0:3001"},
+            {
+                "doors": (
+                    "WARN",
+                    "http at 0.0.0.0:3001: whoever reaches this machine may ask",
+                    "set auth.token or auth.issuer, or bind to 127.0.0.1",
+                )
+            },
+        ),
+        (
+            {"HTTP_BIND": "0.0.0.0:1", "AUTH_TOKEN": "x"},
+            {"doors": ("ok", "grpc at 127.0.0.1:50053, http at 0.0.0.0:1", "")},
+        ),
+        (
+            {"HTTP_PUBLIC_URL": "https://Books.example/x"},
+            {
+                "hosts": (
+                    "FAIL",
+                    "http.public_url is https://Books.example/x, and requests to books.example are refused (421)",
+                    "add books.example to http.allowed_hosts",
+                )
+            },
+        ),
+        ({"HTTP_PUBLIC_URL": "https://books.example", "HTTP_ALLOWED_HOSTS": "Books.example"}, {}),
+        ({"HTTP_PUBLIC_URL": "http://localhost:3001"}, {}),
+    ],
+)
+def test_the_doctor_tells_who_may_come_in(
+    said, data: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], told: dict[str, tuple[str, str, str]]
+):
+    for name, value in given.items():
+        monkeypatch.setenv(f"LEADLINE_{name}", value)
+    found = findings(said("doctor", "--data", data, "--rest-url", f"http://127.0.0.1:{closed_port()}").out)
+    assert {name: found[name] for name in told} == told
+    assert ("hosts" in found) == ("hosts" in told)
+
+
 def test_the_doctor_tells_a_disk_that_is_too_full(said, data: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("LEADLINE_STORE_MIN_FREE_MB", str(2**40))
     found = findings(said("doctor", "--data", data, "--rest-url", f"http://127.0.0.1:{closed_port()}").out)

@@ -1,9 +1,10 @@
-"""Checks with a remedy for each finding: clock, disk, store, exchange, limits. Changes nothing."""
+"""Checks with a remedy for each finding: clock, disk, store, exchange, limits, doors. Changes nothing."""
 
 import asyncio
 import resource
 import shutil
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -13,6 +14,7 @@ from leadline.core.errors import ExchangeError, InvalidRequest, StoreCorrupt, St
 
 CLOCK_OFF_S = 1.0
 FILES_MIN = 1024
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
 class Finding(Struct, frozen=True):
@@ -30,6 +32,7 @@ def run(settings: Settings) -> list[Finding]:
         *_disk(settings),
         *_store(settings),
         *_files(settings),
+        *_doors(settings),
         *_exchange(settings),
     ]
 
@@ -84,6 +87,22 @@ def _files(settings: Settings) -> list[Finding]:
     if soft != resource.RLIM_INFINITY and soft < FILES_MIN:
         return [Finding("WARN", "limits", f"{soft} open files allowed", f"`ulimit -n {FILES_MIN}` or LimitNOFILE in the unit")]
     return [Finding("ok", "limits", f"{soft} open files allowed")]
+
+
+def _doors(settings: Settings) -> list[Finding]:
+    """Who may come in: an address that nobody may use, and doors that stand open to more than this machine."""
+    found = []
+    public = urlsplit(settings.http.public_url).hostname or ""
+    if public and public not in {*LOOPBACK, *(host.lower() for host in settings.http.allowed_hosts)}:
+        what = f"http.public_url is {settings.http.public_url}, and requests to {public} are refused (421)"
+        found.append(Finding("FAIL", "hosts", what, f"add {public} to http.allowed_hosts"))
+    binds = {"grpc": settings.grpc.bind, "http": settings.http.bind}
+    wide = [f"{name} at {bind}" for name, bind in binds.items() if bind and bind.rpartition(":")[0].strip("[]") not in LOOPBACK]
+    if wide and not (settings.auth.token or settings.auth.issuer):
+        what = f"{', '.join(wide)}: whoever reaches this machine may ask"
+        return [*found, Finding("WARN", "doors", what, "set auth.token or auth.issuer, or bind to 127.0.0.1")]
+    told = ", ".join(f"{name} at {bind}" if bind else f"{name} closed" for name, bind in binds.items())
+    return [*found, Finding("ok", "doors", told)]
 
 
 def _exchange(settings: Settings) -> list[Finding]:
