@@ -10,6 +10,7 @@ from leadline.clock import Clock
 from leadline.core.errors import LeadlineError, Unreachable
 from leadline.serve.dispatch import Outcome, Progress
 from leadline.serve.errors import Failure, door_named, door_of, failure_of
+from leadline.serve.requests import request_of
 from leadline.serve.tools import Tool, tool_of
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Remote:
         """Never raises but for cancellation. progress: told of the seconds that have passed."""
         try:
             tool = tool_of(name)
+            request_of(tool.request, arguments)  # what is wrong with the question is not the service's fault
         except LeadlineError as error:
             return Outcome(None, failure=failure_of(error), door=door_of(error))
         async with asyncio.TaskGroup() as tasks:
