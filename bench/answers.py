@@ -49,7 +49,7 @@ def run(quick: bool) -> list[Row]:
     with exchange(f"{SYMBOL},ETHUSDT") as (url, names), service(url, names) as found:
         ready(found)
         if not quick:
-            time.sleep(MINUTE_S)
+            time.sleep(MINUTE_S)  # records come at the pace of the clock
         usual = {tool.name: _usual(found, tool) for tool in TOOLS}
     count = _counter()
     rows: list[Row] = []

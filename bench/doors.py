@@ -51,7 +51,7 @@ def _answers(symbols: int, seconds: float, *, flow: bool) -> list[Row]:
     with exchange(str(symbols)) as (url, names), service(url, names) as found:
         ready(found)
         if flow:
-            time.sleep(MINUTE_S)
+            time.sleep(MINUTE_S)  # records come at the pace of the clock
         process = psutil.Process(found.pid)
         begun, cpu_s = time.monotonic(), sum(process.cpu_times()[:2])
         command = [sys.executable, "-m", "bench.door_clients", str(found.grpc_port), str(found.http_port), str(seconds)]
@@ -146,7 +146,7 @@ def _first(found: Service, once: Callable[[], object]) -> float:
         with contextlib.suppress(urllib.error.URLError, ConnectionError):
             once()
             return time.monotonic() - found.spawned
-        time.sleep(POLL_S)
+        time.sleep(POLL_S)  # a port that is not open yet tells nobody when it will be
 
 
 def _invoke(port: int) -> None:

@@ -75,7 +75,7 @@ def ready(found: Service) -> None:
             status, told = get(f"{found.url}/readyz")
             if status == 200:
                 return
-        time.sleep(0.2)
+        time.sleep(0.2)  # nobody is told by HTTP when a service becomes ready
     raise TimeoutError(f"not ready: {str(told)[:300]}")
 
 

@@ -5,6 +5,7 @@ streams, of which some are never read; then every connection is closed, some in 
 HTTP comes from many loopback addresses, as a client has 50 requests a second.
 """
 
+import abc
 import asyncio
 import contextlib
 import json
@@ -262,15 +263,16 @@ class Clients:
 # MCP ---------------------------------------------------------------------------------
 
 
-class Asker:
+class Asker(abc.ABC):
     """Numbers questions, and hands their answers out. A question that is given up is cancelled as the protocol says."""
 
     def __init__(self) -> None:
         self._number = 0
         self._waiting: dict[int, asyncio.Future[Any]] = {}
 
+    @abc.abstractmethod
     async def send(self, what: dict[str, Any]) -> None:
-        raise NotImplementedError
+        """One message, the way that the transport has."""
 
     async def ask(self, method: str, params: dict[str, Any]) -> str:
         self._number += 1

@@ -107,7 +107,10 @@ class Auth(Struct, frozen=True, forbid_unknown_fields=True):
     """Who may ask."""
 
     token: Annotated[
-        str, Meta(description="bearer token of both doors, health aside; empty: none is asked for; never printed")
+        str,
+        Meta(
+            description="fixed bearer token of both doors, health aside; without it and `auth.issuer` none is asked for; hidden"
+        ),
     ] = ""
     issuer: Annotated[
         str,

@@ -35,7 +35,7 @@ EVENTS_MAX = 64
 
 
 class Transports:
-    """Both of them, over one server."""
+    """Both of them. At /mcp all share one server; a session at /sse has its own, which knows what it has subscribed to."""
 
     def __init__(self, build: Callable[..., "Server[Any]"], cues: Cues) -> None:
         self._build = build
